@@ -1,0 +1,39 @@
+"""Packaging of slowfast_mvit: what it needs, and nothing that must be installed by hand."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name="slowfast_mvit",
+    version="0.1.0",
+    description="Video understanding with MViTv2: train, test and export, PySlowFast configs included",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["slowfast_mvit", "slowfast_mvit.*"]),
+    package_data={"slowfast_mvit": ["py.typed"]},
+    install_requires=[
+        # torch and torchvision come as the pair that the registry serves: pinning one breaks the other.
+        "torch",
+        "torchvision",
+        "pytorchvideo>=0.1.5",
+        "av>=12",
+        # decord publishes wheels for these machines only; PyAV is the default reader everywhere.
+        'decord; platform_system == "Linux" and platform_machine == "x86_64"',
+        "fvcore",
+        "iopath",
+        "numpy",
+        "simplejson",
+        "pandas",
+        "tqdm",
+        "pyyaml",
+        "safetensors",
+        "matplotlib",
+        "pillow",
+    ],
+    extras_require={
+        "test": ["pytest>=8", "hypothesis", "timm", "ruff", "mypy", "types-PyYAML", "types-simplejson", "types-tqdm", "pandas-stubs"],
+    },
+)
