@@ -1,0 +1,50 @@
+"""One transformer block: pooling attention and MLP, each with its skip path."""
+
+from collections.abc import Sequence
+
+from pytorchvideo.layers.attention import Mlp
+from pytorchvideo.layers.drop_path import DropPath
+from torch import Tensor, nn
+
+from slowfast_mvit.models.attention import LAYER_NORM_EPS, PoolingAttention
+from slowfast_mvit.models.layout import Architecture, Axes, BlockSpec
+from slowfast_mvit.models.pooling import join_prefix, max_pool, split_prefix
+
+
+class MultiscaleBlock(nn.Module):
+    """Maps tokens [B, N, dim] on ``grid`` to tokens [B, N', dim_out] on the pooled grid.
+
+    Where the width changes, the skip path is a linear map of the *normalised* input (official code).
+    """
+
+    def __init__(self, spec: BlockSpec, arch: Architecture) -> None:
+        super().__init__()
+        self.spec = spec
+        self.num_prefix = int(arch.cls_token)
+        self.norm1 = nn.LayerNorm(spec.dim, eps=LAYER_NORM_EPS)
+        self.attn = PoolingAttention(
+            spec, qkv_bias=arch.qkv_bias, residual_pooling=arch.residual_pooling, cls_token=arch.cls_token
+        )
+        self.drop_path = DropPath(spec.drop_path) if spec.drop_path > 0 else nn.Identity()
+        self.norm2 = nn.LayerNorm(spec.dim_att, eps=LAYER_NORM_EPS)
+        self.mlp = Mlp(spec.dim_att, int(spec.dim_att * arch.mlp_ratio), spec.dim_out)
+        self.widens_in_attention = spec.dim != spec.dim_att
+        self.widens_in_mlp = spec.dim_att != spec.dim_out
+        if self.widens_in_attention or self.widens_in_mlp:
+            self.proj = nn.Linear(spec.dim, spec.dim_out)
+
+    def forward(self, x: Tensor, grid: Sequence[int]) -> tuple[Tensor, Axes]:
+        """Run the block; returns tokens and their grid."""
+        normed = self.norm1(x)
+        attended, q_grid = self.attn(normed, grid)
+        skip = self.proj(normed) if self.widens_in_attention else x
+        x = self._pool_skip(skip, grid) + self.drop_path(attended)
+        normed = self.norm2(x)
+        skip = self.proj(normed) if self.widens_in_mlp else x
+        return skip + self.drop_path(self.mlp(normed)), q_grid
+
+    def _pool_skip(self, skip: Tensor, grid: Sequence[int]) -> Tensor:
+        if self.spec.pool_skip is None:
+            return skip
+        prefix, tokens = split_prefix(skip, self.num_prefix)
+        return join_prefix(prefix, max_pool(tokens, grid, self.spec.pool_skip)[0])

@@ -1,0 +1,176 @@
+"""The plan of an MViT: from the lists of a recipe to one exact specification per block.
+
+Plain arithmetic, no tensors. An axis tuple is ``(H, W)`` for images and ``(T, H, W)`` for video; everything here works on
+either. The constructors in this package only read what is planned here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+Axes = tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """Every number that an MViTv2 is made of, as plain data.
+
+    Attributes:
+        input_size: input extent that sizes the position tables, ``(H, W)`` or ``(T, H, W)``; other sizes run too.
+        patch_kernel, patch_stride, patch_padding: the stem convolution, one entry per axis.
+        embed_dim, num_heads: width and heads of the first block.
+        depth: number of blocks.
+        dim_mul, head_mul: ``(block, factor)`` pairs, blocks counted from 0.
+        pool_q_stride: ``(block, stride per axis)`` pairs; a block that is listed pools its queries.
+        pool_kv_stride: key and value stride of block 0; it shrinks with every query stride (never under 1).
+            ``None`` leaves keys and values unpooled.
+        pool_kernel: kernel of all pools; ``None`` derives it from each stride (stride + 1, or 1).
+        mlp_ratio: hidden width of the MLP over the width of the attention.
+        expand_in_attention: a stage widens in its first block's attention (MViTv2), or else in the MLP of the block before.
+        rel_pos_space, rel_pos_time: decomposed relative positions along H and W, and along T.
+        rel_pos_zero_init: start those tables at zero instead of a truncated normal.
+        residual_pooling: add the pooled queries to the attention's output.
+        cls_token: prepend a class token and classify from it; otherwise from the mean over tokens.
+        mean_pooling: classify from the mean over patch tokens, taken before the last norm, with a class token or without.
+        qkv_bias: bias of the query, key and value projection.
+    """
+
+    input_size: Axes
+    patch_kernel: Axes
+    patch_stride: Axes
+    patch_padding: Axes
+    embed_dim: int
+    num_heads: int
+    depth: int
+    dim_mul: tuple[tuple[int, float], ...] = ()
+    head_mul: tuple[tuple[int, float], ...] = ()
+    pool_q_stride: tuple[tuple[int, Axes], ...] = ()
+    pool_kv_stride: Axes | None = None
+    pool_kernel: Axes | None = None
+    mlp_ratio: float = 4.0
+    expand_in_attention: bool = True
+    rel_pos_space: bool = True
+    rel_pos_time: bool = True
+    rel_pos_zero_init: bool = False
+    residual_pooling: bool = True
+    cls_token: bool = True
+    mean_pooling: bool = False
+    qkv_bias: bool = True
+
+
+@dataclass(frozen=True)
+class PoolSpec:
+    """A pooling window: kernel and stride per axis. The padding is kernel // 2."""
+
+    kernel: Axes
+    stride: Axes
+
+
+@dataclass(frozen=True)
+class BlockSpec:
+    """One block, fully determined.
+
+    ``grid`` is the planned input grid, ``dim_att`` the width inside the attention, ``table_rows`` the rows of the relative
+    position table of each axis (0: none), ``pool_* = None`` an identity without norm, ``pool_skip`` the max pool on the
+    skip path.
+    """
+
+    index: int
+    dim: int
+    dim_att: int
+    dim_out: int
+    num_heads: int
+    grid: Axes
+    pool_q: PoolSpec | None
+    pool_kv: PoolSpec | None
+    pool_skip: PoolSpec | None
+    table_rows: Axes
+    drop_path: float
+
+    @property
+    def head_dim(self) -> int:
+        """Channels of one head."""
+        return self.dim_att // self.num_heads
+
+
+def round_width(width: int, multiplier: float, divisor: int = 1, min_width: int = 1) -> int:
+    """``width * multiplier`` rounded to a multiple of ``divisor``, never more than 10 % below the product."""
+    if not multiplier:
+        return width
+    scaled = width * multiplier
+    rounded = max(min_width, int(scaled + divisor / 2) // divisor * divisor)
+    if rounded < 0.9 * scaled:
+        rounded += divisor
+    return int(rounded)
+
+
+def patch_grid(arch: Architecture) -> Axes:
+    """Token grid that the plan assumes after the stem: input_size // patch_stride."""
+    return tuple(size // stride for size, stride in zip(arch.input_size, arch.patch_stride, strict=True))
+
+
+def plan_blocks(arch: Architecture, drop_path_rate: float = 0.0) -> tuple[BlockSpec, ...]:
+    """The specification of every block.
+
+    Widths, heads, strides and table sizes follow the official model builder's arithmetic (SlowFast,
+    ``slowfast/models/video_model_builder.py``): the planned grid is divided with floor, although a strided convolution
+    rounds up, so tables of odd sizes are stored one or two rows short and interpolated at run time.
+    """
+    dim_mul = _per_block(arch.dim_mul, arch.depth + 1)
+    head_mul = _per_block(arch.head_mul, arch.depth + 1)
+    q_strides = dict(arch.pool_q_stride)
+    dim, heads, grid, kv_stride = arch.embed_dim, arch.num_heads, patch_grid(arch), arch.pool_kv_stride
+    specs = []
+    for i in range(arch.depth):
+        heads = round_width(heads, head_mul[i])
+        widening = i if arch.expand_in_attention else i + 1
+        dim_out = round_width(dim, dim_mul[widening], divisor=round_width(heads, head_mul[widening]))
+        q_stride = q_strides.get(i)
+        if kv_stride is not None and q_stride is not None:
+            kv_stride = tuple(max(kv // q, 1) for kv, q in zip(kv_stride, q_stride, strict=True))
+        specs.append(
+            BlockSpec(
+                index=i,
+                dim=dim,
+                dim_att=dim_out if arch.expand_in_attention else dim,
+                dim_out=dim_out,
+                num_heads=heads,
+                grid=grid,
+                pool_q=_pool(q_stride, arch.pool_kernel),
+                pool_kv=_pool(kv_stride, arch.pool_kernel),
+                pool_skip=_pool(q_stride, None),
+                table_rows=_table_rows(arch, grid, q_stride, kv_stride),
+                drop_path=drop_path_rate * i / max(arch.depth - 1, 1),
+            )
+        )
+        dim = dim_out
+        if q_stride is not None:
+            grid = tuple(g // q for g, q in zip(grid, q_stride, strict=True))
+    return tuple(specs)
+
+
+def _per_block(pairs: Sequence[tuple[int, float]], length: int) -> list[float]:
+    factors = [1.0] * length
+    for block, factor in pairs:
+        factors[block] = factor
+    return factors
+
+
+def _pool(stride: Axes | None, kernel: Axes | None) -> PoolSpec | None:
+    if stride is None:
+        return None
+    kernel = kernel or tuple(s + 1 if s > 1 else s for s in stride)
+    if prod(kernel) == 1 and prod(stride) == 1:
+        return None
+    return PoolSpec(kernel, stride)
+
+
+def _table_rows(arch: Architecture, grid: Axes, q_stride: Axes | None, kv_stride: Axes | None) -> Axes:
+    ones = (1,) * len(grid)
+    rows = [
+        2 * max(size // q, size // kv) - 1 if arch.rel_pos_space else 0
+        for size, q, kv in zip(grid, q_stride or ones, kv_stride or ones, strict=True)
+    ]
+    if len(grid) == 3:
+        rows[0] = 2 * grid[0] - 1 if arch.rel_pos_time else 0
+    return tuple(rows)

@@ -1,0 +1,79 @@
+"""Decomposed relative positions: index rule, table interpolation, and the form in which the attention takes them.
+
+Letters: Q and K are the query and key extents along one axis, R the rows of that axis' table, D the channels of a head,
+E the sum of the key extents over the axes that have a table.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@lru_cache(maxsize=256)
+def relative_index(num_queries: int, num_keys: int) -> Tensor:
+    """Row of the table for every (query, key) pair of an axis: int64 [Q, K] in 0 .. 2 * max(Q, K) - 2.
+
+    The order of operations and their types are those that the published weights were trained with: scaled positions in
+    float32, the constant in double, added and rounded once, truncated. At non-integer Q / K (the 312-pixel model) some
+    exact integers fall just below and land one row lower; exact arithmetic would read other rows than the official code.
+    """
+    ratio_q = max(num_keys / num_queries, 1.0)
+    ratio_k = max(num_queries / num_keys, 1.0)
+    distance = torch.arange(num_queries)[:, None] * ratio_q - torch.arange(num_keys)[None, :] * ratio_k
+    distance += (num_keys - 1) * ratio_k
+    return distance.long()
+
+
+def resize_table(table: Tensor, num_rows: int) -> Tensor:
+    """A table [R, D] brought to ``num_rows`` rows by linear interpolation (half-pixel centres); unchanged if it has them."""
+    if table.shape[0] == num_rows:
+        return table
+    resized = F.interpolate(table.float().t()[None], size=num_rows, mode="linear", align_corners=False)
+    return resized[0].t().to(table.dtype)
+
+
+def position_vectors(table: Tensor, num_queries: int, num_keys: int) -> Tensor:
+    """The vector of every (query, key) pair along one axis: [Q, K, D] from a table [R, D] of any length."""
+    table = resize_table(table, 2 * max(num_queries, num_keys) - 1)
+    return table[relative_index(num_queries, num_keys).to(table.device)]
+
+
+def query_terms(q: Tensor, tables: Sequence[Tensor | None], q_grid: Sequence[int], k_grid: Sequence[int]) -> Tensor:
+    """Dot products of every query with the position vectors of each axis.
+
+    Args:
+        q: pooled, unscaled queries [B, N, heads, D] with N = prod(q_grid).
+        tables: one table [R, D] per axis, ``None`` where the axis has none.
+        q_grid, k_grid: token extents of queries and keys, one entry per axis.
+
+    Returns:
+        [B, N, heads, E]: for each axis that has a table, one column per key position on that axis.
+    """
+    B, N, heads, D = q.shape
+    volume = q.reshape(B, *q_grid, heads, D)
+    letters = "thw"[-len(q_grid) :]
+    terms = []
+    for axis, table in enumerate(tables):
+        if table is not None:
+            vectors = position_vectors(table, q_grid[axis], k_grid[axis]).to(q.dtype)
+            term = torch.einsum(f"b{letters}nd,{letters[axis]}kd->b{letters}nk", volume, vectors)
+            terms.append(term.reshape(B, N, heads, k_grid[axis]))
+    return torch.cat(terms, dim=-1)
+
+
+@lru_cache(maxsize=256)
+def key_codes(k_grid: tuple[int, ...], axes: tuple[int, ...]) -> Tensor:
+    """One-hot codes of each key's own position: float32 [prod(k_grid), E].
+
+    The dot product of a row of :func:`query_terms` with a row of these codes is the sum of the position terms of that
+    (query, key) pair, so appending both to q and k turns a biased attention into a plain one that fused kernels take.
+    """
+    codes = []
+    for axis in axes:
+        shape = [1] * len(k_grid) + [k_grid[axis]]
+        shape[axis] = k_grid[axis]
+        codes.append(torch.eye(k_grid[axis]).reshape(shape).expand(*k_grid, -1).flatten(0, -2))
+    return torch.cat(codes, dim=-1)

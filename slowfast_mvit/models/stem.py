@@ -1,0 +1,26 @@
+"""The patch embedding: one strided convolution over overlapping patches."""
+
+from torch import Tensor, nn
+
+from slowfast_mvit.models.layout import Architecture, Axes
+
+_CONV = {2: nn.Conv2d, 3: nn.Conv3d}
+
+
+class PatchEmbed(nn.Module):
+    """Maps [B, C, H, W] or [B, C, T, H, W] to tokens [B, N, embed_dim] (t-major, then h, then w) and their grid."""
+
+    def __init__(self, arch: Architecture, in_channels: int) -> None:
+        super().__init__()
+        self.proj = _CONV[len(arch.patch_kernel)](
+            in_channels,
+            arch.embed_dim,
+            arch.patch_kernel,  # type: ignore[arg-type]
+            stride=arch.patch_stride,  # type: ignore[arg-type]
+            padding=arch.patch_padding,  # type: ignore[arg-type]
+        )
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Axes]:
+        """Embed patches."""
+        x = self.proj(x)
+        return x.flatten(2).transpose(1, 2), tuple(x.shape[2:])
