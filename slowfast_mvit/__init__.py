@@ -1,0 +1,29 @@
+"""slowfast_mvit: video understanding with MViTv2.
+
+Public names are loaded when they are first used, so that importing the package costs little more than importing torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from slowfast_mvit.build.model import build_model, create_model, list_models
+    from slowfast_mvit.config.load import load_config
+
+import torch as _torch  # noqa: F401
+
+__version__ = "0.1.0"
+__all__ = ["build_model", "create_model", "list_models", "load_config"]
+
+_HOMES = {
+    "build_model": "slowfast_mvit.build.model",
+    "create_model": "slowfast_mvit.build.model",
+    "list_models": "slowfast_mvit.build.model",
+    "load_config": "slowfast_mvit.config.load",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'slowfast_mvit' has no attribute {name!r}")

@@ -1,0 +1,151 @@
+"""What travels between data, models and evaluation: named, shape-checked at construction.
+
+Letters: B clips in a batch, T frames of a clip, K clips of a video, U frames that a video's clips use together.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class EraseBox:
+    """A rectangle to erase in every frame of a clip, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Erasure:
+    """What random erasing does to one clip: the boxes, and the seed of the noise that fills them."""
+
+    boxes: tuple[EraseBox, ...] = ()
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class ClipBatch:
+    """Clips with their origin.
+
+    Attributes:
+        video: [B, 3, T, H, W]; uint8 RGB 0..255 from the training loader, normalised float in tests.
+        labels: int64 [B].
+        video_index, clip_index, crop_index: int64 [B]; which video of the list, which clip of it, which crop.
+        start_sec, end_sec: float64 [B]; time of the clip's first and last frame.
+        erasures: one per clip, or empty where nothing is erased.
+    """
+
+    video: Tensor
+    labels: Tensor
+    video_index: Tensor
+    clip_index: Tensor
+    crop_index: Tensor
+    start_sec: Tensor
+    end_sec: Tensor
+    erasures: tuple[Erasure, ...] = ()
+
+    def __post_init__(self) -> None:
+        B = len(self.video)
+        assert self.video.dim() == 5, f"video must be [B, C, T, H, W], got {tuple(self.video.shape)}"
+        for name in ("labels", "video_index", "clip_index", "crop_index", "start_sec", "end_sec"):
+            assert getattr(self, name).shape == (B,), f"{name} must be [{B}], got {tuple(getattr(self, name).shape)}"
+        assert len(self.erasures) in (0, B), f"{len(self.erasures)} erasures for {B} clips"
+
+    def __len__(self) -> int:
+        return len(self.video)
+
+    def to(self, device: torch.device) -> Self:
+        """The batch with all tensors on ``device``."""
+        moved = {
+            f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self) if f.name != "erasures"
+        }
+        return replace(self, **moved)
+
+    def pin_memory(self) -> Self:
+        """The batch in pinned memory, for the data loader."""
+        pinned = {f.name: getattr(self, f.name).pin_memory() for f in fields(self) if f.name != "erasures"}
+        return replace(self, **pinned)
+
+
+@dataclass(frozen=True)
+class TrainItem:
+    """One training video: R augmented repeats of one clip, decoded once.
+
+    Attributes:
+        video: uint8 [R, 3, T, H, W].
+        label, video_index: of the video.
+        start_sec, end_sec: time of the clip's first and last frame.
+        erasures: one per repeat.
+    """
+
+    video: Tensor
+    label: int
+    video_index: int
+    start_sec: float
+    end_sec: float
+    erasures: tuple[Erasure, ...]
+
+    def __post_init__(self) -> None:
+        assert self.video.dim() == 5, f"video must be [R, C, T, H, W], got {tuple(self.video.shape)}"
+        assert len(self.erasures) == len(self.video)
+
+
+@dataclass(frozen=True)
+class VideoViews:
+    """Everything a test needs of one video, decoded once.
+
+    Attributes:
+        video_index, label: of the video.
+        frames: uint8 RGB [U, H, W, 3]; the frames that any clip uses, once each.
+        rows: int64 [K, T]; for each clip the rows of ``frames`` that it consists of.
+        seconds: float64 [K, 2]; time of each clip's first and last frame.
+        num_missing: frames at the end of the file that could not be decoded and were replaced by the last one that could.
+    """
+
+    video_index: int
+    label: int
+    frames: Tensor
+    rows: Tensor
+    seconds: Tensor
+    num_missing: int = 0
+
+    def __post_init__(self) -> None:
+        assert self.frames.dim() == 4 and self.frames.shape[-1] == 3, f"frames must be [U, H, W, 3], got {self.frames.shape}"
+        assert self.rows.dim() == 2 and self.seconds.shape == (len(self.rows), 2)
+
+
+@dataclass(frozen=True)
+class UnreadableVideo:
+    """A video that could not be read: which, by what, and why. Crosses worker processes in place of an item."""
+
+    video_index: int
+    path: str
+    backend: str
+    cause: str
+
+
+def collate_clips(items: Sequence[TrainItem | UnreadableVideo]) -> ClipBatch | UnreadableVideo:
+    """Items to a batch, repeats of a video next to each other; the first unreadable video instead, if there is one."""
+    readable: list[TrainItem] = []
+    for item in items:
+        if isinstance(item, UnreadableVideo):
+            return item
+        readable.append(item)
+    repeats = torch.tensor([len(item.video) for item in readable])
+    zeros = torch.zeros(int(repeats.sum()), dtype=torch.int64)
+    return ClipBatch(
+        video=torch.cat([item.video for item in readable]),
+        labels=torch.tensor([item.label for item in readable]).repeat_interleave(repeats),
+        video_index=torch.tensor([item.video_index for item in readable]).repeat_interleave(repeats),
+        clip_index=zeros,
+        crop_index=zeros.clone(),
+        start_sec=torch.tensor([item.start_sec for item in readable], dtype=torch.float64).repeat_interleave(repeats),
+        end_sec=torch.tensor([item.end_sec for item in readable], dtype=torch.float64).repeat_interleave(repeats),
+        erasures=tuple(erasure for item in readable for erasure in item.erasures),
+    )

@@ -1,0 +1,92 @@
+"""Datasets, loaders and test protocols by config."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from slowfast_mvit.config.schema import Config
+from slowfast_mvit.data.augment import RandAugment, parse_rand_augment
+from slowfast_mvit.data.clips import ClipSampling, MultiViewVideos, TrainClips
+from slowfast_mvit.data.erasing import RandomErasing
+from slowfast_mvit.data.kinetics import VideoList, read_split
+from slowfast_mvit.data.loader import StepPlan
+from slowfast_mvit.data.transforms import AreaAspectCrop, CropRule, JitterCrop, TrainTransform
+from slowfast_mvit.evaluation.multiview import ViewProtocol
+
+
+def videos_of(config: Config, split: str, label_names: Sequence[str] = ()) -> VideoList:
+    """The list of a split (train, val, test); ``label_names`` of a checkpoint number its labels."""
+    return read_split(
+        Path(config.DATA.PATH_TO_DATA_DIR),
+        split,
+        num_classes=config.MODEL.NUM_CLASSES,
+        prefix=config.DATA.PATH_PREFIX,
+        separator=config.DATA.PATH_LABEL_SEPARATOR,
+        columns=config.DATA.LIST_COLUMNS,
+        label_names=label_names,
+    )
+
+
+def sampling_of(config: Config) -> ClipSampling:
+    """How clips are laid over videos."""
+    data = config.DATA
+    return ClipSampling(data.NUM_FRAMES, data.SAMPLING_RATE, data.TARGET_FPS, data.USE_OFFSET_SAMPLING)
+
+
+def train_transform(config: Config) -> TrainTransform:
+    """Augmentation, crop and flip of the recipe."""
+    data, aug = config.DATA, config.AUG
+    crop: CropRule
+    if data.TRAIN_JITTER_SCALES_RELATIVE:
+        crop = AreaAspectCrop(_pair(data.TRAIN_JITTER_SCALES_RELATIVE), _pair(data.TRAIN_JITTER_ASPECT_RELATIVE))
+    else:
+        crop = JitterCrop(_pair(data.TRAIN_JITTER_SCALES), data.TRAIN_CROP_SIZE, data.INV_UNIFORM_SAMPLE)
+    augments = aug.ENABLE and bool(aug.AA_TYPE)
+    erases = aug.ENABLE and aug.RE_PROB > 0
+    return TrainTransform(
+        size=data.TRAIN_CROP_SIZE,
+        crop=crop,
+        flip=data.RANDOM_FLIP,
+        augment=RandAugment(parse_rand_augment(aug.AA_TYPE), interpolation=aug.INTERPOLATION) if augments else None,
+        erasing=RandomErasing(aug.RE_PROB, aug.RE_COUNT, aug.RE_MODE) if erases else None,
+    )
+
+
+def train_clips(config: Config, videos: VideoList) -> TrainClips:
+    """The training set."""
+    return TrainClips(
+        videos,
+        sampling_of(config),
+        train_transform(config),
+        seed=config.RNG_SEED,
+        num_repeats=config.AUG.NUM_SAMPLE,
+        backend=config.DATA.DECODING_BACKEND,
+    )
+
+
+def step_plan(config: Config, videos: VideoList) -> StepPlan:
+    """How the training videos make steps."""
+    return StepPlan(len(videos), config.TRAIN.BATCH_SIZE, config.TRAIN.ACCUMULATE_STEPS)
+
+
+def view_protocol(config: Config) -> ViewProtocol:
+    """The test protocol: with one crop the short side is TRAIN_JITTER_SCALES[0], with three the crop size (official code)."""
+    data, crops = config.DATA, config.TEST.NUM_SPATIAL_CROPS
+    return ViewProtocol(
+        num_clips=config.TEST.NUM_ENSEMBLE_VIEWS,
+        num_crops=crops,
+        short_side=data.TRAIN_JITTER_SCALES[0] if crops == 1 else data.TEST_CROP_SIZE,
+        crop_size=data.TEST_CROP_SIZE,
+        mean=data.MEAN,
+        std=data.STD,
+        ensemble=data.ENSEMBLE_METHOD,
+    )
+
+
+def multi_view_videos(config: Config, videos: VideoList, num_clips: int) -> MultiViewVideos:
+    """The test set: videos with all their clips."""
+    return MultiViewVideos(videos, sampling_of(config), num_clips=num_clips, backend=config.DATA.DECODING_BACKEND)
+
+
+def _pair(values: tuple) -> tuple:  # type: ignore[type-arg]
+    first, second = values
+    return first, second

@@ -1,0 +1,107 @@
+"""What training and testing of one run share: the device, the folder, the files in it."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from slowfast_mvit.config.schema import Config
+from slowfast_mvit.engine.checkpoint import read_checkpoint, read_newest
+from slowfast_mvit.errors import UserError
+from slowfast_mvit.tasks.classify import Classification, MixSettings
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Files of a run, under OUTPUT_DIR."""
+
+    root: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.root / "checkpoints"
+
+    @property
+    def predictions(self) -> Path:
+        """Folder of the prediction files."""
+        return self.root / "predictions"
+
+    @property
+    def log(self) -> Path:
+        """JSON lines of training."""
+        return self.root / "log.jsonl"
+
+    @property
+    def metrics(self) -> Path:
+        """Metrics of the test."""
+        return self.root / "metrics.json"
+
+    @property
+    def labels(self) -> Path:
+        """Names of the labels."""
+        return self.root / "labels.json"
+
+    @property
+    def config(self) -> Path:
+        """The config that ran."""
+        return self.root / "config.yaml"
+
+
+def choose_device(num_gpus: int) -> torch.device:
+    """The CPU for NUM_GPUS 0, otherwise the GPU.
+
+    Raises:
+        UserError: a GPU is asked for and none is there.
+    """
+    if num_gpus == 0:
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise UserError(f"NUM_GPUS is {num_gpus}, but no CUDA device is visible: set NUM_GPUS 0 to run on the CPU")
+    return torch.device("cuda")
+
+
+def precision_of(config: Config, device: torch.device, *, training: bool) -> str:
+    """``float32`` or ``bfloat16``: what MODEL.PRECISION (or TRAIN.MIXED_PRECISION, in training) means on the device."""
+    precision = config.MODEL.PRECISION
+    if training and precision == "float32" and config.TRAIN.MIXED_PRECISION:
+        precision = "auto"
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    # Without the CPU's own bfloat16 instructions it would be slower than float32.
+    return "bfloat16" if torch.cpu.get_capabilities().get("avx512_bf16") else "float32"
+
+
+def classification_of(config: Config, precision: str) -> Classification:
+    """The task."""
+    mixup = config.MIXUP
+    return Classification(
+        num_classes=config.MODEL.NUM_CLASSES,
+        mean=config.DATA.MEAN,
+        std=config.DATA.STD,
+        mix=MixSettings(mixup.ALPHA, mixup.CUTMIX_ALPHA, mixup.PROB, mixup.SWITCH_PROB, mixup.LABEL_SMOOTH_VALUE)
+        if mixup.ENABLE
+        else None,
+        erase_mode=config.AUG.RE_MODE,
+        autocast_dtype=torch.bfloat16 if precision == "bfloat16" else None,
+    )
+
+
+def weights_to_test(config: Config, folder: RunFolder) -> tuple[Path, dict[str, Any]] | None:
+    """The checkpoint that a test uses: TEST.CHECKPOINT_FILE_PATH, else the run's newest, else TRAIN.CHECKPOINT_FILE_PATH."""
+    if config.TEST.CHECKPOINT_FILE_PATH:
+        path = Path(config.TEST.CHECKPOINT_FILE_PATH)
+        return path, read_checkpoint(path)
+    newest = read_newest(folder.checkpoints)
+    if newest is not None:
+        return newest
+    if config.TRAIN.CHECKPOINT_FILE_PATH:
+        path = Path(config.TRAIN.CHECKPOINT_FILE_PATH)
+        return path, read_checkpoint(path)
+    return None

@@ -1,0 +1,232 @@
+"""Training by config: start or resume, then the loop, with validation and checkpoints between epochs."""
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from slowfast_mvit.batches import ClipBatch, UnreadableVideo
+from slowfast_mvit.build.data import step_plan, train_clips, videos_of, view_protocol
+from slowfast_mvit.build.model import build_model
+from slowfast_mvit.build.run import RunFolder, classification_of, precision_of
+from slowfast_mvit.build.evaluate import evaluate_videos
+from slowfast_mvit.config.load import dump_config
+from slowfast_mvit.config.schema import Config
+from slowfast_mvit.data.kinetics import VideoList
+from slowfast_mvit.data.loader import StepPlan, StepSampler, train_loader
+from slowfast_mvit.data.video import VideoError
+from slowfast_mvit.engine.checkpoint import checkpoint_path, load_model, read_checkpoint, read_newest, save_checkpoint
+from slowfast_mvit.engine.log import JsonLog
+from slowfast_mvit.engine.loop import FitPlan, fit
+from slowfast_mvit.engine.optimizer import make_optimizer, parameter_groups
+from slowfast_mvit.evaluation.predictions import write_json
+from slowfast_mvit.ops.schedule import Schedule, make_schedule
+
+_LOG = logging.getLogger(__name__)
+
+NO_DECAY_NAMES = ("cls_token", "rel_pos", "pos_embed")
+
+
+def run_training(config: Config, device: torch.device) -> None:
+    """Train as the config says; goes on from the newest checkpoint in OUTPUT_DIR where TRAIN.AUTO_RESUME allows it."""
+    folder = RunFolder(Path(config.OUTPUT_DIR))
+    torch.manual_seed(config.RNG_SEED)
+    model = build_model(config)
+    optimizer = _optimizer(config, model)
+    first_epoch, label_names = _restore(config, folder, model, optimizer)
+    videos = videos_of(config, "train", label_names)
+    plan = step_plan(config, videos)
+    label_names = videos.label_names
+    write_json({name: number for number, name in enumerate(label_names)}, folder.labels)
+    model.to(device)
+    _move_state(optimizer, device)
+    precision = precision_of(config, device, training=True)
+    _announce(config, model, videos, plan, precision, device, first_epoch)
+    dataset = train_clips(config, videos)
+    sampler = StepSampler(
+        plan, seed=config.RNG_SEED, first_epoch=first_epoch, first_step=0, num_epochs=config.SOLVER.MAX_EPOCH
+    )
+    loader = train_loader(
+        dataset,
+        sampler,
+        num_workers=config.DATA_LOADER.NUM_WORKERS,
+        pin_memory=config.DATA_LOADER.PIN_MEMORY and device.type == "cuda",
+    )
+    with JsonLog(folder.log) as log:
+
+        def after_epoch(epoch: int) -> None:
+            last = epoch + 1 == config.SOLVER.MAX_EPOCH
+            if last or (epoch + 1) % config.TRAIN.CHECKPOINT_PERIOD == 0:
+                save_checkpoint(
+                    checkpoint_path(folder.checkpoints, epoch),
+                    {
+                        "epoch": epoch,
+                        "model_state": model.state_dict(),
+                        "optimizer_state": optimizer.state_dict(),
+                        "cfg": dump_config(config),
+                        "label_names": list(label_names),
+                    },
+                )
+            if last or (epoch + 1) % config.TRAIN.EVAL_PERIOD == 0:
+                _validate(config, model, label_names, device, precision, epoch, log)
+
+        fit(
+            model,
+            classification_of(config, precision),
+            _readable(loader),
+            optimizer,
+            schedule_of(config, plan),
+            FitPlan(
+                num_epochs=config.SOLVER.MAX_EPOCH,
+                steps_per_epoch=plan.steps_per_epoch,
+                passes_per_step=plan.passes_per_step,
+                clips_per_step=plan.videos_per_step * config.AUG.NUM_SAMPLE,
+                first_epoch=first_epoch,
+                seed=config.RNG_SEED,
+                clip_grad_value=config.SOLVER.CLIP_GRAD_VAL,
+                clip_grad_norm=config.SOLVER.CLIP_GRAD_L2NORM,
+                log_period=config.LOG_PERIOD,
+            ),
+            device=device,
+            log=log,
+            name_of=lambda index: str(videos.names[index]),
+            after_epoch=after_epoch,
+        )
+
+
+def learning_rate_factor(config: Config, plan: StepPlan) -> float:
+    """What the rates of the config are multiplied by.
+
+    With SOLVER.REFERENCE_BATCH: clips in a global step over that number. With BASE_LR_SCALE_NUM_SHARDS: the machines.
+    """
+    if config.SOLVER.REFERENCE_BATCH:
+        return plan.videos_per_step * config.AUG.NUM_SAMPLE / config.SOLVER.REFERENCE_BATCH
+    return float(config.NUM_SHARDS) if config.SOLVER.BASE_LR_SCALE_NUM_SHARDS else 1.0
+
+
+def schedule_of(config: Config, plan: StepPlan) -> Schedule:
+    """The learning rate at each fractional epoch."""
+    solver, factor = config.SOLVER, learning_rate_factor(config, plan)
+    return make_schedule(
+        solver.LR_POLICY,
+        base=solver.BASE_LR * factor,
+        max_epoch=solver.MAX_EPOCH,
+        end=solver.COSINE_END_LR * factor,
+        warmup_start=solver.WARMUP_START_LR * factor,
+        warmup_epochs=solver.WARMUP_EPOCHS,
+        cosine_after_warmup=solver.COSINE_AFTER_WARMUP,
+        steps=solver.STEPS,
+        factors=solver.LRS,
+    )
+
+
+def _optimizer(config: Config, model: nn.Module) -> Optimizer:
+    solver = config.SOLVER
+    groups = parameter_groups(
+        model,
+        solver.WEIGHT_DECAY,
+        no_decay_1d=solver.ZERO_WD_1D_PARAM,
+        no_decay_names=NO_DECAY_NAMES if config.MVIT.ZERO_DECAY_POS_CLS else (),
+    )
+    return make_optimizer(
+        solver.OPTIMIZING_METHOD,
+        groups,
+        momentum=solver.MOMENTUM,
+        dampening=solver.DAMPENING,
+        nesterov=solver.NESTEROV,
+        betas=(solver.BETAS[0], solver.BETAS[1]),
+    )
+
+
+def _restore(
+    config: Config, folder: RunFolder, model: nn.Module, optimizer: Optimizer
+) -> tuple[int, tuple[str, ...]]:
+    """Weights to start from; returns the first epoch and the label names of a run that goes on."""
+    newest = read_newest(folder.checkpoints) if config.TRAIN.AUTO_RESUME else None
+    if newest is not None:
+        path, content = newest
+        load_model(model, content["model_state"], path)
+        if "optimizer_state" in content:
+            optimizer.load_state_dict(content["optimizer_state"])
+        epoch = int(content.get("epoch", -1)) + 1
+        _LOG.info("going on after epoch %d from %s", epoch, path)
+        return epoch, tuple(content.get("label_names", ()))
+    if config.TRAIN.CHECKPOINT_FILE_PATH:
+        path = Path(config.TRAIN.CHECKPOINT_FILE_PATH)
+        state = _clear_names(read_checkpoint(path)["model_state"], config.TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN)
+        load_model(model, state, path, new_head=True)
+        _LOG.info("starting from the weights of %s", path)
+    return 0, ()
+
+
+def _clear_names(state: dict[str, Any], patterns: Iterable[str]) -> dict[str, Any]:
+    """The state dict with the first occurrence of each text taken out of its names."""
+    for pattern in patterns:
+        state = {name.replace(pattern, "", 1): tensor for name, tensor in state.items()}
+    return state
+
+
+def _move_state(optimizer: Optimizer, device: torch.device) -> None:
+    for state in optimizer.state.values():
+        for name, value in state.items():
+            if isinstance(value, torch.Tensor) and name != "step":
+                state[name] = value.to(device)
+
+
+def _announce(
+    config: Config,
+    model: nn.Module,
+    videos: VideoList,
+    plan: StepPlan,
+    precision: str,
+    device: torch.device,
+    first_epoch: int,
+) -> None:
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    clips = plan.videos_per_step * config.AUG.NUM_SAMPLE
+    rate = config.SOLVER.BASE_LR * learning_rate_factor(config, plan)
+    _LOG.info(
+        "training %.1f M parameters on %s in %s: %d videos from %s, global batch %d clips, scaled LR %.3g, epochs %d to %d of %d steps",
+        parameters / 1e6,
+        device,
+        precision,
+        len(videos),
+        videos.source,
+        clips,
+        rate,
+        first_epoch + 1,
+        config.SOLVER.MAX_EPOCH,
+        plan.steps_per_epoch,
+    )
+
+
+def _validate(
+    config: Config,
+    model: nn.Module,
+    label_names: tuple[str, ...],
+    device: torch.device,
+    precision: str,
+    epoch: int,
+    log: JsonLog,
+) -> None:
+    """Accuracy on the val split by one centred clip and one centre crop."""
+    one_crop = replace(config, TEST=replace(config.TEST, NUM_ENSEMBLE_VIEWS=1, NUM_SPATIAL_CROPS=1))
+    tested = evaluate_videos(
+        config, model, videos_of(config, "val", label_names), view_protocol(one_crop), device, precision, "validation"
+    )
+    top1, top5 = tested.result.accuracy(1), tested.result.accuracy(5)
+    log.write("val", epoch=epoch + 1, top1_acc=top1, top5_acc=top5, num_unreadable=len(tested.unreadable))
+    _LOG.info("epoch %d: validation top-1 %.2f %%, top-5 %.2f %%", epoch + 1, top1, top5)
+
+
+def _readable(batches: Iterable[ClipBatch | UnreadableVideo]) -> Iterator[ClipBatch]:
+    """Batches of a loader; a video that cannot be read stops the training with its name and cause."""
+    for batch in batches:
+        if isinstance(batch, UnreadableVideo):
+            raise VideoError(batch.path, batch.backend, batch.cause)
+        yield batch

@@ -1,0 +1,154 @@
+"""YAML files and override lists, read into flat entries: a dotted key, its raw value, and where it was written."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from slowfast_mvit.config.coerce import Raw, show
+from slowfast_mvit.config.legacy import KEY_ALIASES
+
+BASE_KEY = "_BASE_"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A raw value and its origin, such as "configs/a.yaml:12" or "command line"."""
+
+    value: Raw
+    origin: str
+
+
+@dataclass
+class Reading:
+    """The entries of a source by dotted key, and what could not be read."""
+
+    entries: dict[str, Entry] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+def read_file(path: Path, values: Collection[str], chain: tuple[Path, ...] = ()) -> Reading:
+    """Read a YAML file and the files that its `_BASE_` names, the base first, so that the file's own keys win.
+
+    `values` are the dotted keys that hold a value: a mapping under any other key is a section. `chain` are the files
+    that led here, to find cycles.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        return Reading(problems=[f"{path}: there is no such file"])
+    except IsADirectoryError:
+        return Reading(problems=[f"{path}: this is a folder; name a YAML file"])
+    except UnicodeDecodeError:
+        return Reading(problems=[f"{path}: this is not a text file in UTF-8"])
+    except OSError as error:
+        return Reading(problems=[f"{path}: cannot be read: {error.strerror}"])
+    reading = read_text(text, str(path), values)
+    base = reading.entries.pop(BASE_KEY, None)
+    if base is None:
+        return reading
+    below = _read_base(base, path, values, (*chain, path.resolve()))
+    return Reading({**below.entries, **reading.entries}, below.problems + reading.problems)
+
+
+def _read_base(base: Entry, path: Path, values: Collection[str], chain: tuple[Path, ...]) -> Reading:
+    """Read the file that a `_BASE_` entry of `path` names, relative to the folder of `path`."""
+    if not isinstance(base.value, str):
+        return Reading(problems=[f"{base.origin}: {BASE_KEY}: expected the name of a file, got {show(base.value)}"])
+    target = path.parent / Path(base.value)
+    if target.resolve() in chain:
+        circle = " -> ".join(file.name for file in (*chain, target))
+        return Reading(problems=[f"{base.origin}: {BASE_KEY}: the files lead back to each other: {circle}"])
+    reading = read_file(target, values, chain)
+    if not reading.entries and reading.problems:
+        reading.problems = [f"{base.origin}: {BASE_KEY}: {problem}" for problem in reading.problems]
+    return reading
+
+
+def read_text(text: str, source: str, values: Collection[str]) -> Reading:
+    """Read the text of one YAML document; `source` is its name in messages."""
+    reading = Reading()
+    try:
+        loader = yaml.SafeLoader(text)
+        root = loader.get_single_node()
+    except yaml.MarkedYAMLError as error:
+        reading.problems.append(_syntax_problem(error, source))
+        return reading
+    except yaml.YAMLError as error:
+        reading.problems.append(f"{source}: this is not valid YAML: {' '.join(str(error).split())}")
+        return reading
+    if root is None:
+        reading.problems.append(f"{source}: the file is empty")
+    elif not isinstance(root, yaml.MappingNode):
+        reading.problems.append(f"{source}:{root.start_mark.line + 1}: expected sections of keys at the top level")
+    else:
+        _Flattener(loader, source, values, reading).walk(root, "", ())
+    return reading
+
+
+def _syntax_problem(error: yaml.MarkedYAMLError, source: str) -> str:
+    """One sentence with the line from PyYAML's error."""
+    line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+    return f"{source}{line}: this is not valid YAML: {error.problem or error.context}"
+
+
+@dataclass(frozen=True)
+class _Flattener:
+    """Walks the sections of one document and adds its values to `reading`."""
+
+    loader: Any  # a yaml.SafeLoader; PyYAML's stubs leave its node methods untyped
+    source: str
+    values: Collection[str]
+    reading: Reading
+
+    def walk(self, section: yaml.MappingNode, prefix: str, above: tuple[yaml.Node, ...]) -> None:
+        """Add the entries of a section; of a key given twice the last counts, as in PySlowFast."""
+        chain = (*above, section)
+        last: dict[str, tuple[yaml.Node, str]] = {}
+        for key_node, value_node in self._pairs(section):
+            origin = f"{self.source}:{key_node.start_mark.line + 1}"
+            if isinstance(key_node, yaml.ScalarNode):
+                last[key_node.value] = (value_node, origin)
+            else:
+                self.reading.problems.append(f"{origin}: a key must be a text")
+        for key, (node, origin) in last.items():
+            name = KEY_ALIASES.get(f"{prefix}{key}", f"{prefix}{key}")
+            if node in chain:
+                self.reading.problems.append(f"{origin}: {name}: this section contains itself")
+            elif isinstance(node, yaml.MappingNode) and name not in self.values:
+                self.walk(node, f"{name}.", chain)
+            else:
+                self._add(name, node, origin)
+
+    def _pairs(self, section: yaml.MappingNode) -> list[tuple[yaml.Node, yaml.Node]]:
+        """The keys and values of a section, with YAML's merge keys (<<) resolved."""
+        try:
+            self.loader.flatten_mapping(section)
+        except yaml.MarkedYAMLError as error:
+            self.reading.problems.append(_syntax_problem(error, self.source))
+            return []
+        return section.value
+
+    def _add(self, name: str, node: yaml.Node, origin: str) -> None:
+        """Add one value, of plain YAML types only."""
+        try:
+            self.reading.entries[name] = Entry(self.loader.construct_object(node, deep=True), origin)
+        except yaml.MarkedYAMLError as error:
+            self.reading.problems.append(f"{origin}: {name}: {error.problem}")
+        except ValueError as error:  # a date or number in form only, such as 2024-13-45
+            self.reading.problems.append(f"{origin}: {name}: {error}")
+
+
+def parse_overrides(overrides: Sequence[Raw]) -> Reading:
+    """Read a flat list KEY VALUE KEY VALUE ...; of a key given twice the last counts."""
+    reading = Reading()
+    if len(overrides) % 2:
+        reading.problems.append(
+            f"command line: overrides are pairs KEY VALUE, but {overrides[-1]!r} at the end stands alone"
+        )
+        return reading
+    for key, value in zip(overrides[::2], overrides[1::2], strict=True):
+        reading.entries[KEY_ALIASES.get(str(key), str(key))] = Entry(value, "command line")
+    return reading

@@ -1,0 +1,255 @@
+# ruff: noqa: RUF009 - the sections that stand as defaults of Config are frozen
+"""Every key that the package reads, under PySlowFast's names, with type, default, range and one line of documentation.
+
+The dataclasses are frozen: lists are tuples, and what follows from other keys (scaled learning rates, adaptive
+strides) is computed by whoever needs it, never written back. "(ours)" marks keys that PySlowFast does not have.
+"""
+
+from dataclasses import dataclass
+
+from slowfast_mvit.config.keys import Key, key, keys_of
+from slowfast_mvit.config.schema_model import Detection, Model, Mvit
+
+__all__ = [
+    "Aug",
+    "Ava",
+    "Config",
+    "Data",
+    "DataLoader",
+    "Detection",
+    "Mixup",
+    "Model",
+    "Mvit",
+    "Solver",
+    "Tensorboard",
+    "Test",
+    "Train",
+    "all_keys",
+]
+
+DATASETS = ("kinetics", "ssv2", "ava", "imagenet", "coco")
+
+
+@dataclass(frozen=True)
+class Train:
+    """What to train on, for how long between evaluations, and from which weights."""
+
+    ENABLE: bool = key(True, "Train")
+    DATASET: str = key("kinetics", "Data set of training and validation", choices=DATASETS)
+    BATCH_SIZE: int = key(64, "Videos per machine and forward pass, before repeated augmentation", at_least=1)
+    ACCUMULATE_STEPS: int = key(1, "Forward passes per optimizer step (ours)", at_least=1)
+    EVAL_PERIOD: int = key(10, "Epochs between validations", at_least=1)
+    CHECKPOINT_PERIOD: int = key(10, "Epochs between checkpoints", at_least=1)
+    AUTO_RESUME: bool = key(True, "Go on from the last checkpoint in OUTPUT_DIR")
+    CHECKPOINT_FILE_PATH: str = key("", "Weights to start from: a file or a URL")
+    CHECKPOINT_TYPE: str = key("pytorch", "Format of that file", choices=("pytorch",))
+    CHECKPOINT_INFLATE: bool = key(False, "Image weights: repeat kernels over time and divide by its length")
+    CHECKPOINT_IN_INIT: bool = key(False, "Adapt image or video weights to this model's axes and position tables")
+    CHECKPOINT_EPOCH_RESET: bool = key(False, "Take only the weights: start at epoch 0 with a fresh optimizer")
+    CHECKPOINT_CLEAR_NAME_PATTERN: tuple[str, ...] = key((), "Texts removed from parameter names, e.g. backbone.")
+    MIXED_PRECISION: bool = key(False, "PySlowFast's switch for half precision; here the same as MODEL.PRECISION auto")
+    KILL_LOSS_EXPLOSION_FACTOR: float = key(
+        0.0, "Stop when the loss grows by more than this factor; 0: off", at_least=0
+    )
+
+
+@dataclass(frozen=True)
+class Test:
+    """What to test on, with which views and weights."""
+
+    ENABLE: bool = key(True, "Test")
+    DATASET: str = key("kinetics", "Data set of the test", choices=DATASETS)
+    BATCH_SIZE: int = key(8, "Views per machine and forward pass", at_least=1)
+    CHECKPOINT_FILE_PATH: str = key("", "Weights to test: a file or a URL; empty: the last checkpoint in OUTPUT_DIR")
+    CHECKPOINT_TYPE: str = key("pytorch", "Format of that file", choices=("pytorch",))
+    NUM_ENSEMBLE_VIEWS: int = key(10, "Clips per video; -1: test with 1, 3, 5, 7 and 10", at_least=-1)
+    NUM_SPATIAL_CROPS: int = key(3, "Crops per clip: 1 (centre) or 3 (left, centre, right)", choices=(1, 3))
+    NUM_TEMPORAL_CLIPS: tuple[int, ...] = key((), "Test once with each of these numbers of clips", at_least=1)
+    SAVE_RESULTS_PATH: str = key("", "File for the video scores and labels, inside OUTPUT_DIR")
+    SAVE_PROBABILITIES: bool = key(False, "Also write the probability of every class to the CSV files (ours)")
+
+
+@dataclass(frozen=True)
+class Aug:
+    """Augmentation of training clips and images."""
+
+    ENABLE: bool = key(False, "RandAugment and random erasing")
+    NUM_SAMPLE: int = key(1, "Augmented copies of each training video (repeated augmentation)", at_least=1)
+    COLOR_JITTER: float | None = key(0.4, "Strength of colour jitter; unused with RandAugment", at_least=0)
+    AA_TYPE: str = key("rand-m9-mstd0.5-inc1", "RandAugment policy; empty: none")
+    INTERPOLATION: str = key("bicubic", "Interpolation of RandAugment's geometric operations")
+    RE_PROB: float = key(0.25, "Probability of random erasing", at_least=0, at_most=1)
+    RE_MODE: str = key("pixel", "What erased boxes are filled with", choices=("pixel", "rand", "const"))
+    RE_COUNT: int = key(1, "Most boxes erased per clip", at_least=1)
+    RE_SPLIT: bool = key(False, "Leave the first share of the batch without erasing")
+
+
+@dataclass(frozen=True)
+class Mixup:
+    """Mixup, cutmix and label smoothing over a training batch."""
+
+    ENABLE: bool = key(False, "Mix clips and smooth labels")
+    ALPHA: float = key(0.8, "Beta distribution of mixup; 0: no mixup", at_least=0)
+    CUTMIX_ALPHA: float = key(1.0, "Beta distribution of cutmix; 0: no cutmix", at_least=0)
+    PROB: float = key(1.0, "Probability that a batch is mixed; 0 keeps the label smoothing", at_least=0, at_most=1)
+    SWITCH_PROB: float = key(0.5, "Probability of cutmix where both are on", at_least=0, at_most=1)
+    LABEL_SMOOTH_VALUE: float = key(0.1, "Label smoothing", at_least=0, at_most=1)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where clips and images come from, and their shape."""
+
+    PATH_TO_DATA_DIR: str = key("", "Folder of the list files train.csv, val.csv, test.csv (or of the images)")
+    PATH_LABEL_SEPARATOR: str = key(" ", "Separator of the fields in list files")
+    PATH_PREFIX: str = key("", "Put before every path of the list files")
+    LIST_COLUMNS: tuple[str, ...] = key(
+        (),
+        "Fields of the list files in order, with one path and one label; empty: path label, as in PySlowFast (ours)",
+        choices=("path", "ignore", "label"),
+    )
+    SKIP_ROWS: int = key(0, "Lines left out at the top of list files", at_least=0)
+    DECODING_BACKEND: str = key(
+        "pyav",
+        "Reader of videos; PySlowFast's torchvision is read as pyav (PySlowFast's default: torchvision)",
+        choices=("pyav", "decord", "frames"),
+    )
+    NUM_FRAMES: int = key(8, "Frames of a clip", at_least=1)
+    SAMPLING_RATE: int = key(8, "Source frames per frame of a clip", at_least=1)
+    TARGET_FPS: int = key(30, "Frame rate at which SAMPLING_RATE counts", at_least=1)
+    USE_OFFSET_SAMPLING: bool = key(False, "Test clips from the first to the last frame, at equal distances")
+    TRAIN_CROP_SIZE: int = key(224, "Side of the training crop in pixels", at_least=1)
+    TEST_CROP_SIZE: int = key(256, "Side of the test crop in pixels", at_least=1)
+    TRAIN_JITTER_SCALES: tuple[int, ...] = key(
+        (256, 320),
+        "Least and greatest short side in training; the first is also the short side of 1-crop tests",
+        at_least=1,
+        lengths=(2,),
+    )
+    TRAIN_JITTER_SCALES_RELATIVE: tuple[float, ...] = key(
+        (),
+        "Least and greatest share of the area in an Inception crop; empty: TRAIN_JITTER_SCALES",
+        above=0,
+        at_most=1,
+        lengths=(0, 2),
+    )
+    TRAIN_JITTER_ASPECT_RELATIVE: tuple[float, ...] = key(
+        (), "Least and greatest aspect ratio of an Inception crop", above=0, lengths=(0, 2)
+    )
+    INV_UNIFORM_SAMPLE: bool = key(False, "Draw the short side uniformly in 1/size instead of in size")
+    RANDOM_FLIP: bool = key(True, "Flip half of the training clips left to right")
+    MEAN: tuple[float, ...] = key((0.45, 0.45, 0.45), "Mean per channel (RGB, 0 to 1)", lengths=(3,))
+    STD: tuple[float, ...] = key((0.225, 0.225, 0.225), "Deviation per channel", above=0, lengths=(3,))
+    INPUT_CHANNEL_NUM: tuple[int, ...] = key(
+        (3, 3), "Channels per pathway; MViT takes one pathway whatever this says", choices=(3,), lengths=(1, 2)
+    )
+    REVERSE_INPUT_CHANNEL: bool = key(
+        False, "PySlowFast needs True for SSv2, where it reads BGR; frames are always RGB here, so no effect"
+    )
+    MULTI_LABEL: bool = key(False, "Several labels per video, scored by mean average precision")
+    ENSEMBLE_METHOD: str = key("sum", "How the scores of a video's views are joined", choices=("sum", "max"))
+    IN22K_TRAINVAL: bool = key(False, "ImageNet-21K: train on the training and validation images together")
+    IN22k_VAL_IN1K: str = key("", "ImageNet-21K: folder of the ImageNet-1K images to validate on")
+    IN_VAL_CROP_RATIO: float = key(
+        0.875, "ImageNet test: crop side over resized side; 0: resize to the crop", at_least=0, at_most=1
+    )
+
+
+@dataclass(frozen=True)
+class Solver:
+    """Optimizer and learning rate."""
+
+    BASE_LR: float = key(0.1, "Learning rate at its peak, before scaling", at_least=0)
+    BASE_LR_SCALE_NUM_SHARDS: bool = key(
+        False, "Multiply BASE_LR, WARMUP_START_LR and COSINE_END_LR by the number of machines"
+    )
+    REFERENCE_BATCH: int = key(
+        0, "Clips for which the rates are stated: multiply them by global clips over this; 0: off (ours)", at_least=0
+    )
+    LR_POLICY: str = key("cosine", "Course of the rate", choices=("cosine", "steps_with_relative_lrs"))
+    COSINE_END_LR: float = key(0.0, "Rate at the end of cosine", at_least=0)
+    COSINE_AFTER_WARMUP: bool = key(False, "Cosine starts at the end of the warm-up instead of at epoch 0")
+    STEPS: tuple[float, ...] = key((), "Epochs at which steps_with_relative_lrs changes, the first 0", at_least=0)
+    LRS: tuple[float, ...] = key((), "Factors of BASE_LR from each of STEPS on", at_least=0)
+    MAX_EPOCH: int = key(300, "Epochs of training", at_least=1)
+    WARMUP_EPOCHS: float = key(0.0, "Epochs of linear warm-up", at_least=0)
+    WARMUP_START_LR: float = key(0.01, "Rate at the start of the warm-up", at_least=0)
+    OPTIMIZING_METHOD: str = key("sgd", "Optimizer; mt_adamw is read as adamw", choices=("sgd", "adam", "adamw"))
+    MOMENTUM: float = key(0.9, "Momentum of sgd", at_least=0)
+    DAMPENING: float = key(0.0, "Dampening of sgd's momentum")
+    NESTEROV: bool = key(True, "Nesterov momentum in sgd")
+    BETAS: tuple[float, ...] = key((0.9, 0.999), "Betas of adam and adamw", at_least=0, lengths=(2,))
+    WEIGHT_DECAY: float = key(1e-4, "Weight decay", at_least=0)
+    ZERO_WD_1D_PARAM: bool = key(False, "No weight decay on biases, norms and other one-dimensional parameters")
+    CLIP_GRAD_VAL: float | None = key(None, "Clip each gradient to this size; goes before CLIP_GRAD_L2NORM", above=0)
+    CLIP_GRAD_L2NORM: float | None = key(None, "Scale gradients down to this norm over all parameters", above=0)
+    LARS_ON: bool = key(False, "Scale rates per layer by weight over gradient norm")
+    LAYER_DECAY: float = key(1.0, "Factor of the rate per block, from the head down", above=0, at_most=1)
+
+
+@dataclass(frozen=True)
+class DataLoader:
+    """Worker processes."""
+
+    NUM_WORKERS: int = key(8, "Loader processes per GPU", at_least=0)
+    PIN_MEMORY: bool = key(True, "Batches in page-locked memory")
+
+
+@dataclass(frozen=True)
+class Ava:
+    """AVA's folders and files; the files lie in FRAME_LIST_DIR (lists) and ANNOTATION_DIR (the rest)."""
+
+    FRAME_DIR: str = key("", "Folder with one folder of frames per video")
+    FRAME_LIST_DIR: str = key("", "Folder of the frame lists")
+    ANNOTATION_DIR: str = key("", "Folder of boxes, labels, label map and exclusions")
+    TRAIN_LISTS: tuple[str, ...] = key(("train.csv",), "Frame lists of training")
+    TEST_LISTS: tuple[str, ...] = key(("val.csv",), "Frame lists of the test")
+    TRAIN_GT_BOX_LISTS: tuple[str, ...] = key(("ava_train_v2.2.csv",), "Annotated boxes of training")
+    TRAIN_PREDICT_BOX_LISTS: tuple[str, ...] = key((), "Detected boxes with labels, added to training")
+    TEST_PREDICT_BOX_LISTS: tuple[str, ...] = key(("ava_val_predicted_boxes.csv",), "Detected boxes of the test")
+    DETECTION_SCORE_THRESH: float = key(0.9, "Detected boxes below this score are left out", at_least=0, at_most=1)
+    FULL_TEST_ON_VAL: bool = key(False, "Validate on every second instead of every fourth")
+    LABEL_MAP_FILE: str = key("ava_action_list_v2.2_for_activitynet_2019.pbtxt", "Names of the scored classes")
+    EXCLUSION_FILE: str = key("ava_val_excluded_timestamps_v2.2.csv", "Seconds that are not scored")
+    GROUNDTRUTH_FILE: str = key("ava_val_v2.2.csv", "Annotated boxes of the test")
+    IMG_PROC_BACKEND: str = key("cv2", "No effect here: there is one way to resize frames", choices=("cv2", "pytorch"))
+
+
+@dataclass(frozen=True)
+class Tensorboard:
+    """TensorBoard logs."""
+
+    ENABLE: bool = key(False, "Write TensorBoard logs")
+    LOG_DIR: str = key("", "Folder of the logs inside OUTPUT_DIR; empty: a name from the data set")
+    CLASS_NAMES_PATH: str = key("", "JSON file of class names")
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole job. load_config makes one from a YAML file; it never changes afterwards."""
+
+    TASK: str = key("", "Name put before checkpoint files")
+    NUM_GPUS: int = key(1, "GPUs per machine; 0: the CPU", at_least=0)
+    NUM_SHARDS: int = key(1, "Machines; under torchrun its own numbers count", at_least=1)
+    SHARD_ID: int = key(0, "Number of this machine, from 0", at_least=0)
+    OUTPUT_DIR: str = key(".", "Folder of checkpoints, logs and results")
+    RNG_SEED: int = key(1, "Seed of every random draw", at_least=0)
+    LOG_PERIOD: int = key(10, "Steps between log lines", at_least=1)
+    DIST_BACKEND: str = key("nccl", "torch.distributed backend", choices=("nccl", "gloo"))
+    TRAIN: Train = Train()
+    TEST: Test = Test()
+    AUG: Aug = Aug()
+    MIXUP: Mixup = Mixup()
+    MODEL: Model = Model()
+    MVIT: Mvit = Mvit()
+    DATA: Data = Data()
+    SOLVER: Solver = Solver()
+    DATA_LOADER: DataLoader = DataLoader()
+    DETECTION: Detection = Detection()
+    AVA: Ava = Ava()
+    TENSORBOARD: Tensorboard = Tensorboard()
+
+
+def all_keys() -> dict[str, Key]:
+    """Every key of Config by its dotted name, in order."""
+    return keys_of(Config)

@@ -1,0 +1,126 @@
+"""Datasets of clips: training clips with repeats, and all test views of a video. A video is opened once for each item."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from slowfast_mvit.batches import TrainItem, UnreadableVideo, VideoViews
+from slowfast_mvit.data.kinetics import VideoList
+from slowfast_mvit.data.transforms import TrainTransform, frames_to_tensor
+from slowfast_mvit.data.video import VideoError, open_video
+from slowfast_mvit.ops.randomness import sample_rng
+from slowfast_mvit.ops.temporal import clip_indices, clip_span, random_start, view_start
+
+
+@dataclass(frozen=True)
+class ClipSampling:
+    """How a clip is laid over a video: ``num_frames`` frames, ``sampling_rate`` apart at ``target_fps``."""
+
+    num_frames: int
+    sampling_rate: int
+    target_fps: float = 30.0
+    use_offset: bool = True
+
+    def train_indices(self, video_frames: int, fps: Fraction, rng: np.random.Generator) -> np.ndarray:
+        """Frame indices int64 [T] of a clip at a random place."""
+        span = clip_span(self.num_frames, self.sampling_rate, fps, self.target_fps)
+        return clip_indices(random_start(video_frames, span, rng), span, self.num_frames, video_frames)
+
+    def view_indices(self, video_frames: int, fps: Fraction, num_clips: int) -> np.ndarray:
+        """Frame indices int64 [K, T] of the test clips."""
+        span = clip_span(self.num_frames, self.sampling_rate, fps, self.target_fps)
+        starts = [view_start(video_frames, span, k, num_clips, self.use_offset) for k in range(num_clips)]
+        return np.stack([clip_indices(start, span, self.num_frames, video_frames) for start in starts])
+
+
+@dataclass(frozen=True)
+class SampleKey:
+    """What is asked of a training set: a video of the list, in an epoch. All randomness follows from it."""
+
+    epoch: int
+    index: int
+
+
+class TrainClips(Dataset[TrainItem | UnreadableVideo]):
+    """Random clips: each item is one clip of a video, decoded once and augmented ``num_repeats`` times."""
+
+    def __init__(
+        self,
+        videos: VideoList,
+        sampling: ClipSampling,
+        transform: TrainTransform,
+        *,
+        seed: int,
+        num_repeats: int = 1,
+        backend: str = "pyav",
+    ) -> None:
+        self.videos = videos
+        self.sampling = sampling
+        self.transform = transform
+        self.seed = seed
+        self.num_repeats = num_repeats
+        self.backend = backend
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    def __getitem__(self, key: SampleKey) -> TrainItem | UnreadableVideo:
+        """The clip of ``key``: a function of (seed, epoch, index, repeat) and of nothing else."""
+        path = str(self.videos.paths[key.index])
+        try:
+            with open_video(path, self.backend) as reader:
+                rng = sample_rng(self.seed, key.epoch, key.index)
+                indices = self.sampling.train_indices(reader.num_frames, reader.fps, rng)
+                frames = frames_to_tensor(reader.frames_at(indices))
+                seconds = reader.timestamps()[indices]
+        except VideoError as error:
+            return UnreadableVideo(key.index, error.path, error.backend, error.cause)
+        repeats = [
+            self.transform(frames, sample_rng(self.seed, key.epoch, key.index, repeat + 1))
+            for repeat in range(self.num_repeats)
+        ]
+        return TrainItem(
+            video=torch.stack([clip for clip, _ in repeats]),
+            label=int(self.videos.labels[key.index]),
+            video_index=key.index,
+            start_sec=float(seconds[0]),
+            end_sec=float(seconds[-1]),
+            erasures=tuple(erasure for _, erasure in repeats),
+        )
+
+
+class MultiViewVideos(Dataset[VideoViews | UnreadableVideo]):
+    """All test clips of a video from one decode: the union of their frames, and which rows each clip takes."""
+
+    def __init__(self, videos: VideoList, sampling: ClipSampling, *, num_clips: int, backend: str = "pyav") -> None:
+        self.videos = videos
+        self.sampling = sampling
+        self.num_clips = num_clips
+        self.backend = backend
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    def __getitem__(self, index: int) -> VideoViews | UnreadableVideo:
+        """Views of video ``index``, or why it cannot be read."""
+        path = str(self.videos.paths[index])
+        try:
+            with open_video(path, self.backend) as reader:
+                clips = self.sampling.view_indices(reader.num_frames, reader.fps, self.num_clips)
+                needed, rows = np.unique(clips, return_inverse=True)
+                frames = reader.frames_at(needed)
+                times = reader.timestamps()
+                missing = len(reader.missing)
+        except VideoError as error:
+            return UnreadableVideo(index, error.path, error.backend, error.cause)
+        return VideoViews(
+            video_index=index,
+            label=int(self.videos.labels[index]),
+            frames=torch.from_numpy(frames),
+            rows=torch.from_numpy(rows.reshape(clips.shape)),
+            seconds=torch.from_numpy(times[clips[:, [0, -1]]]),
+            num_missing=missing,
+        )

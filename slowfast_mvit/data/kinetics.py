@@ -1,0 +1,242 @@
+"""Lists of labelled videos: PySlowFast's list files, and a folder per class.
+
+A list file has one video per line, ``path label``: the label is the last field and the path all before it, so paths may
+hold spaces. Labels are numbers, or names.
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from slowfast_mvit.errors import UserError
+
+SEPARATORS = (" ", ",", "\t", ";")
+VIDEO_SUFFIXES = frozenset({".mp4", ".webm", ".mkv", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv", ".flv"})
+LABEL_FILE = "labels.json"
+_HEADER_WORDS = frozenset({"label", "labels", "class", "class_id", "class_name", "label_name", "category", "action"})
+
+
+@dataclass(frozen=True)
+class VideoList:
+    """Videos with their labels, in arrays so that loader workers share them.
+
+    Attributes:
+        paths: str [N], as they are opened.
+        names: str [N], as the list spells them.
+        labels: int64 [N].
+        label_names: name of each label, empty where the data has no names.
+        source: the list file or folder, for messages.
+    """
+
+    paths: np.ndarray
+    names: np.ndarray
+    labels: np.ndarray
+    label_names: tuple[str, ...]
+    source: str
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+def read_split(
+    root: Path,
+    split: str,
+    *,
+    num_classes: int,
+    prefix: str = "",
+    separator: str = " ",
+    columns: Sequence[str] = (),
+    label_names: Sequence[str] = (),
+) -> VideoList:
+    """Videos of ``split`` (train, val or test) under ``root``: from ``root/split.csv``, else from ``root/split/<class>/``.
+
+    Args:
+        root: the dataset folder.
+        split: name of the list file without its ending, or of the folder.
+        num_classes: labels must lie in 0 .. num_classes - 1.
+        prefix: folder that paths are relative to; by default the dataset folder, or the working folder if only that has
+            the first video.
+        separator: between path and label; if lines do not fit it, comma, tab and semicolon are tried.
+        columns: names of the fields (``path``, ``label``, ``ignore``) of lists with more of them.
+        label_names: names that number the labels (of a checkpoint); by default ``root/labels.json``, else the sorted
+            names found in the lists.
+
+    Raises:
+        UserError: missing folder or list, empty list, unknown label, label out of range, missing files.
+    """
+    if not root.is_dir():
+        raise UserError(f"the dataset folder {root} does not exist: set DATA.PATH_TO_DATA_DIR")
+    fields, source = _read_fields(root, split, separator, columns)
+    names, texts = zip(*fields, strict=True)
+    known = tuple(label_names) or _stored_names(root)
+    labels, known = _number_labels(texts, known, root, separator, columns, source)
+    _check_range(labels, num_classes, names, source)
+    if source.is_dir():
+        paths = [str(source / name) for name in names]
+    else:
+        base = _base_folder(root, prefix, names[0])
+        paths = [os.path.join(base, name) for name in names]  # noqa: PTH118 - a Path per row is slow on large lists
+    _check_files(paths, source)
+    return VideoList(np.array(paths), np.array(names), np.array(labels, dtype=np.int64), known, str(source))
+
+
+def _read_fields(root: Path, split: str, separator: str, columns: Sequence[str]) -> tuple[list[tuple[str, str]], Path]:
+    """(path, label) texts of a split, and the file or folder that they come from."""
+    list_file, folder = root / f"{split}.csv", root / split
+    if list_file.is_file():
+        return read_list(list_file, separator, columns), list_file
+    if not folder.is_dir():
+        raise UserError(f"{root} has neither {split}.csv nor a folder {split}/ with one folder per class")
+    fields = [
+        (f"{class_folder.name}/{video.name}", class_folder.name)
+        for class_folder in sorted(folder.iterdir())
+        if class_folder.is_dir()
+        for video in sorted(class_folder.iterdir())
+        if video.suffix.lower() in VIDEO_SUFFIXES or video.is_dir()
+    ]
+    if not fields:
+        raise UserError(f"{folder} holds no videos: expected {folder}/<class>/<video>.mp4")
+    return fields, folder
+
+
+def read_list(path: Path, separator: str = " ", columns: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """(path, label) texts of a list file, header and blank lines left out.
+
+    Raises:
+        UserError: unreadable text, an empty list, or a line without a label, named by its number.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not a text file in UTF-8 ({error.reason} at byte {error.start})") from error
+    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    if not lines:
+        raise UserError(f"{path} is empty: it should hold one 'path label' per line")
+    separator = _find_separator([line for _, line in lines], separator)
+    rows = [_split_line(line, separator, columns, path, number) for number, line in lines]
+    if _is_header(rows):
+        rows = rows[1:]
+    if not rows:
+        raise UserError(f"{path} holds a header but no videos")
+    return rows
+
+
+def _find_separator(lines: list[str], preferred: str) -> str:
+    """The preferred separator if it leaves numbers (or if no other fits); else the first that splits every line."""
+
+    def last_fields(separator: str) -> list[str] | None:
+        parts = [line.rsplit(separator, 1) for line in lines]
+        return [p[1].strip() for p in parts] if all(len(p) == 2 and p[1].strip() for p in parts) else None
+
+    candidates = [preferred, *(s for s in SEPARATORS if s != preferred)]
+    for separator in candidates:
+        fields = last_fields(separator)
+        # A header may stand in the first line.
+        if fields and all(map(_is_number, fields[1:] or fields)):
+            return separator
+    names_first = [s for s in candidates if s != " "] if preferred == " " else candidates
+    return next((s for s in names_first if last_fields(s)), preferred)
+
+
+def _split_line(line: str, separator: str, columns: Sequence[str], path: Path, number: int) -> tuple[str, str]:
+    if not columns:
+        parts = line.rsplit(separator, 1)
+        if len(parts) != 2 or not parts[0].strip() or not parts[1].strip():
+            raise UserError(f"{path}:{number}: expected 'path{separator}label', got {line!r}")
+        return parts[0].strip().strip('"'), parts[1].strip().strip('"')
+    # The path takes up what is left over, so that it may hold the separator.
+    place = list(columns).index("path")
+    before, after = place, len(columns) - place - 1
+    head = line.split(separator, before)
+    tail = head[-1].rsplit(separator, after)
+    fields = [*head[:-1], *tail]
+    if len(fields) != len(columns):
+        raise UserError(f"{path}:{number}: expected {len(columns)} fields ({', '.join(columns)}), got {line!r}")
+    return fields[place].strip().strip('"'), fields[list(columns).index("label")].strip().strip('"')
+
+
+def _is_header(rows: list[tuple[str, str]]) -> bool:
+    if rows[0][1].lower() in _HEADER_WORDS:
+        return True
+    return len(rows) > 1 and not _is_number(rows[0][1]) and all(_is_number(label) for _, label in rows[1:])
+
+
+def _is_number(text: str) -> bool:
+    return text.removeprefix("-").isdecimal()
+
+
+def _stored_names(root: Path) -> tuple[str, ...]:
+    path = root / LABEL_FILE
+    if not path.is_file():
+        return ()
+    try:
+        return parse_label_names(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise UserError(f"{path} should be a JSON list of names, or an object from name to number: {error}") from error
+
+
+def parse_label_names(stored: object) -> tuple[str, ...]:
+    """Names in the order of their numbers, from a list of names or a mapping of name to number (0, 1, 2, ...)."""
+    if isinstance(stored, list) and all(isinstance(name, str) for name in stored):
+        return tuple(stored)
+    if isinstance(stored, dict) and sorted(stored.values()) == list(range(len(stored))):
+        return tuple(sorted(stored, key=stored.__getitem__))
+    raise ValueError("the numbers must be 0, 1, 2, ... without gaps")
+
+
+def _number_labels(
+    texts: Sequence[str], known: tuple[str, ...], root: Path, separator: str, columns: Sequence[str], source: Path
+) -> tuple[list[int], tuple[str, ...]]:
+    """Numbers of label texts. Names that no file fixes are numbered in sorted order over all lists of the dataset."""
+    if all(map(_is_number, texts)) and not (known and set(texts) <= set(known)):
+        return [int(text) for text in texts], known
+    if not known:
+        found = set(texts)
+        for split in ("train", "val", "test"):
+            if (root / f"{split}.csv").is_file() or (root / split).is_dir():
+                found |= {label for _, label in _read_fields(root, split, separator, columns)[0]}
+        known = tuple(sorted(found))
+    number_of = {name: number for number, name in enumerate(known)}
+    unknown = sorted(set(texts) - set(known))
+    if unknown:
+        raise UserError(f"{source}: {len(unknown)} unknown label names, for example {', '.join(unknown[:5])}")
+    return [number_of[text] for text in texts], known
+
+
+def _check_range(labels: Sequence[int], num_classes: int, names: Sequence[str], source: Path) -> None:
+    wrong = [i for i, label in enumerate(labels) if not 0 <= label < num_classes]
+    if wrong:
+        raise UserError(
+            f"{source}: label {labels[wrong[0]]} of {names[wrong[0]]} is out of range 0..{num_classes - 1} "
+            f"({len(wrong)} such rows): mend the list or set MODEL.NUM_CLASSES"
+        )
+
+
+def _base_folder(root: Path, prefix: str, first: str) -> str:
+    if prefix:
+        return prefix
+    return "" if not (root / first).exists() and Path(first).exists() else str(root)
+
+
+def _check_files(paths: Sequence[str], source: Path) -> None:
+    """Every listed file must be there. One directory listing per folder: a list may name a quarter of a million files."""
+    folders = Counter(os.path.dirname(path) for path in paths)  # noqa: PTH120
+    present = {folder: _entries(folder) for folder in folders}
+    missing = [path for path in paths if os.path.basename(path) not in present[os.path.dirname(path)]]  # noqa: PTH119, PTH120
+    if missing:
+        raise UserError(
+            f"{source}: {len(missing)} of {len(paths)} files do not exist, for example {', '.join(missing[:5])}: "
+            "set DATA.PATH_PREFIX to the folder that the list's paths are relative to, or take them off the list"
+        )
+
+
+def _entries(folder: str) -> frozenset[str]:
+    try:
+        return frozenset(os.listdir(folder or "."))  # noqa: PTH208
+    except OSError:
+        return frozenset()

@@ -1,0 +1,86 @@
+"""Loaders: which samples make which step, and the worker processes that read them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from slowfast_mvit.batches import ClipBatch, UnreadableVideo, VideoViews, collate_clips
+from slowfast_mvit.data.clips import SampleKey, MultiViewVideos, TrainClips
+from slowfast_mvit.ops.randomness import epoch_order
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """How videos are dealt into steps.
+
+    A step consumes ``batch_size * accumulate_steps`` videos in forward passes of ``batch_size``. Videos left over at the
+    end of an epoch wait for the next one; a list shorter than one step makes one step of all its videos.
+    """
+
+    num_videos: int
+    batch_size: int
+    accumulate_steps: int = 1
+
+    @property
+    def videos_per_step(self) -> int:
+        """Videos in one step, over all its forward passes."""
+        return min(self.batch_size * self.accumulate_steps, self.num_videos)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps in one epoch, at least one."""
+        return self.num_videos // self.videos_per_step
+
+    @property
+    def passes_per_step(self) -> int:
+        """Forward passes in one step."""
+        return -(-self.videos_per_step // self.batch_size)
+
+
+class StepSampler(Sampler[list[SampleKey]]):
+    """The samples of every forward pass from (epoch, step) on, through the last epoch.
+
+    One sampler for the whole training keeps the workers busy across epochs; a resumed run starts in the middle.
+    """
+
+    def __init__(self, plan: StepPlan, *, seed: int, first_epoch: int, first_step: int, num_epochs: int) -> None:
+        self.plan = plan
+        self.seed = seed
+        self.first_epoch = first_epoch
+        self.first_step = first_step
+        self.num_epochs = num_epochs
+
+    def __iter__(self) -> Iterator[list[SampleKey]]:
+        plan = self.plan
+        for epoch in range(self.first_epoch, self.num_epochs):
+            order = epoch_order(self.seed, epoch, plan.num_videos)
+            for step in range(self.first_step if epoch == self.first_epoch else 0, plan.steps_per_epoch):
+                videos = order[step * plan.videos_per_step : (step + 1) * plan.videos_per_step]
+                for start in range(0, len(videos), plan.batch_size):
+                    yield [SampleKey(epoch, int(index)) for index in videos[start : start + plan.batch_size]]
+
+
+def train_loader(
+    dataset: TrainClips, sampler: StepSampler, *, num_workers: int, pin_memory: bool
+) -> DataLoader[ClipBatch | UnreadableVideo]:
+    """Batches of training clips in the sampler's order."""
+    return DataLoader(
+        dataset,  # type: ignore[arg-type]
+        batch_sampler=sampler,  # type: ignore[arg-type]
+        collate_fn=collate_clips,
+        num_workers=num_workers,
+        pin_memory=pin_memory,
+        worker_init_fn=_one_thread,
+    )
+
+
+def view_loader(dataset: MultiViewVideos, *, num_workers: int) -> DataLoader[VideoViews | UnreadableVideo]:
+    """Videos with all their views, one at a time and in order; batches are made of views later, on the device."""
+    return DataLoader(dataset, batch_size=None, num_workers=num_workers, worker_init_fn=_one_thread)
+
+
+
+def _one_thread(worker: int) -> None:
+    torch.set_num_threads(1)  # the cores belong to the workers together, and to the model

@@ -1,0 +1,146 @@
+"""A small set of real videos, made here: textured shapes that move over textured ground.
+
+The eight classes come in pairs that are each other played backwards (left and right, up and down, clockwise and
+counter-clockwise, growing and shrinking), and one film of a pair is as likely as its reverse, so no single frame tells the
+class: a model must see time. The same seed makes the same pixels. A mirrored direction is another class, hence recipes
+for this set must not flip.
+"""
+
+import json
+import math
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+CLASSES = (
+    "move_left",
+    "move_right",
+    "move_up",
+    "move_down",
+    "turn_clockwise",
+    "turn_counterclockwise",
+    "grow",
+    "shrink",
+)
+SPLITS = ("train", "val", "test")
+FPS = 30
+_MANIFEST = "toy.json"
+
+
+@dataclass(frozen=True)
+class ToySet:
+    """What a toy set consists of: videos per split, frames per video, frame extent in pixels (even), seed."""
+
+    num_train: int = 1600
+    num_val: int = 80
+    num_test: int = 160
+    num_frames: int = 48
+    height: int = 80
+    width: int = 96
+    seed: int = 0
+
+
+def make_toy_set(root: Path, toy: ToySet, processes: int | None = None) -> Path:
+    """Write the set under ``root`` and return it: ``{train,val,test}.csv`` and ``videos/<split>/*.mp4``.
+
+    Lists are in PySlowFast's format with class names as labels. A complete set of the same parameters is kept as it is.
+    """
+    manifest = root / _MANIFEST
+    if manifest.is_file() and json.loads(manifest.read_text()) == asdict(toy):
+        return root
+    manifest.unlink(missing_ok=True)
+    for split in SPLITS:
+        (root / "videos" / split).mkdir(parents=True, exist_ok=True)
+    jobs = list(_jobs(root, toy))
+    with ProcessPoolExecutor(processes or os.cpu_count()) as pool:
+        list(pool.map(_write_job, jobs, chunksize=16))
+    for split in SPLITS:
+        rows = [f"{path.relative_to(root).as_posix()} {CLASSES[label]}\n" for s, path, label, *_ in jobs if s == split]
+        (root / f"{split}.csv").write_text("".join(rows), encoding="utf-8")
+    manifest.write_text(json.dumps(asdict(toy)))  # last, so that an interrupted set is made again
+    return root
+
+
+def render(label: int, toy: ToySet, rng: np.random.Generator) -> np.ndarray:
+    """One film of class ``label``: uint8 RGB [T, H, W, 3]."""
+    T, H, W = toy.num_frames, toy.height, toy.width
+    pair, backwards = divmod(label, 2)
+    progress = np.linspace(-1.0, 1.0, T)[:, None, None] * rng.uniform(0.8, 1.2)
+    if backwards:
+        progress = -progress
+    unit = min(H, W)
+    x, y = np.arange(W)[None, None, :], np.arange(H)[None, :, None]
+    center_x = np.full((1, 1, 1), W / 2 + rng.uniform(-0.1, 0.1) * W)
+    center_y = np.full((1, 1, 1), H / 2 + rng.uniform(-0.1, 0.1) * H)
+    angle = np.full((1, 1, 1), rng.uniform(0, 2 * math.pi))
+    radius = np.full((1, 1, 1), unit * rng.uniform(0.18, 0.3))
+    if pair == 0:
+        center_x = center_x - 0.25 * W * progress
+    elif pair == 1:
+        center_y = center_y - 0.25 * H * progress
+    elif pair == 2:
+        angle = angle + 1.6 * progress
+    else:
+        radius = radius * np.exp(0.5 * progress)
+    u = ((x - center_x) * np.cos(angle) + (y - center_y) * np.sin(angle)) / radius
+    v = ((y - center_y) * np.cos(angle) - (x - center_x) * np.sin(angle)) / radius
+    inside = _shape(u, v, rng)[..., None]
+    ground = _texture(x / unit * 3.0, y / unit * 3.0, rng)
+    film = np.where(inside, _texture(u, v, rng), ground)
+    film = film + rng.normal(0.0, 0.02, film.shape)
+    return (np.clip(film, 0.0, 1.0) * 255).astype(np.uint8)
+
+
+def write_video(path: Path, film: np.ndarray, fps: Fraction | int = FPS) -> None:
+    """Encode uint8 RGB [T, H, W, 3] (even extents) as an H.264 MP4."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=fps)
+        stream.height, stream.width = film.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        stream.options = {"preset": "veryfast", "crf": "20", "threads": "1"}
+        for frame in film:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def _jobs(root: Path, toy: ToySet) -> Iterator[tuple[str, Path, int, int, ToySet]]:
+    number = 0
+    for split, count in zip(SPLITS, (toy.num_train, toy.num_val, toy.num_test), strict=True):
+        for i in range(count):
+            label = i % len(CLASSES)
+            yield split, root / "videos" / split / f"{i:05d}.mp4", label, number, toy
+            number += 1
+
+
+def _write_job(job: tuple[str, Path, int, int, ToySet]) -> None:
+    _, path, label, number, toy = job
+    write_video(path, render(label, toy, np.random.default_rng([toy.seed, number])))
+
+
+def _shape(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Inside of a random shape of about unit radius: ellipse, rectangle or star."""
+    kind = rng.integers(3)
+    flatness = rng.uniform(0.6, 0.9)
+    if kind == 0:
+        return u**2 + (v / flatness) ** 2 < 1
+    if kind == 1:
+        return (np.abs(u) < 0.9) & (np.abs(v) < 0.9 * flatness)
+    points = int(rng.integers(3, 6))
+    return np.hypot(u, v) < 0.8 + 0.25 * np.cos(points * np.arctan2(v, u))
+
+
+def _texture(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Colours in 0..1 over coordinates u, v: three plane waves between two random colours."""
+    waves = np.zeros(np.broadcast_shapes(u.shape, v.shape))
+    for _ in range(3):
+        direction, frequency, phase = rng.uniform(0, 2 * math.pi), rng.uniform(2.0, 5.0), rng.uniform(0, 2 * math.pi)
+        waves = waves + np.sin(frequency * (u * math.cos(direction) + v * math.sin(direction)) + phase)
+    mix = 0.5 + waves[..., None] / 6.0
+    low, high = rng.uniform(0.0, 1.0, 3), rng.uniform(0.0, 1.0, 3)
+    return low + (high - low) * mix

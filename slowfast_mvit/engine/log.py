@@ -1,0 +1,69 @@
+"""What a run says: JSON lines in a file, a progress bar or plain lines on the screen."""
+
+import logging
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import simplejson
+from tqdm import tqdm
+
+_LOG = logging.getLogger(__name__)
+
+
+def log_to_screen() -> None:
+    """Show our log lines on standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    root = logging.getLogger("slowfast_mvit")
+    root.handlers = [handler]
+    root.setLevel(logging.INFO)
+    root.propagate = False
+
+
+class JsonLog:
+    """Appends one JSON object a line, each flushed, so that nothing said is lost."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("a", encoding="utf-8")
+
+    def write(self, kind: str, **values: object) -> None:
+        """Add a line: its kind, the time, and the values."""
+        self._file.write(simplejson.dumps({"kind": kind, "time": round(time.time(), 3), **values}, ignore_nan=True) + "\n")
+        self._file.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+class ProgressBar:
+    """A bar with time left on a terminal; elsewhere a plain line now and then."""
+
+    def __init__(self, title: str, total: int, done: int = 0, plain_every: int = 10) -> None:
+        self._bar = tqdm(total=total, initial=done, desc=title, disable=None, unit="step", dynamic_ncols=True)
+        self._title, self._total, self._done, self._plain_every = title, total, done, plain_every
+        self._start, self._first = time.perf_counter(), done
+
+    def advance(self, **values: str) -> None:
+        """One step further; ``values`` are shown beside the bar."""
+        self._done += 1
+        if not self._bar.disable:
+            self._bar.set_postfix(values, refresh=False)
+            self._bar.update()
+        elif self._done % self._plain_every == 0 or self._done == self._total:
+            rate = (time.perf_counter() - self._start) / max(self._done - self._first, 1)
+            left = tqdm.format_interval(rate * (self._total - self._done))
+            shown = ", ".join(f"{key} {value}" for key, value in values.items())
+            _LOG.info("%s %d/%d, %s left%s", self._title, self._done, self._total, left, f", {shown}" if shown else "")
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self._bar.close()

@@ -1,0 +1,56 @@
+"""Optimizers and the groups of parameters that they treat alike."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from slowfast_mvit.errors import UserError
+
+
+def parameter_groups(
+    model: nn.Module, weight_decay: float, *, no_decay_1d: bool, no_decay_names: Iterable[str] = ()
+) -> list[dict[str, Any]]:
+    """Groups with and without weight decay, in that order, empty ones left out (the official order).
+
+    Args:
+        model: its trainable parameters are grouped.
+        weight_decay: decay of the first group.
+        no_decay_1d: parameters of one dimension (biases and norms) do not decay.
+        no_decay_names: nor does any parameter whose name contains one of these.
+    """
+    words = tuple(no_decay_names)
+    decaying: list[Tensor] = []
+    resting: list[Tensor] = []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            rests = (no_decay_1d and parameter.dim() == 1) or any(word in name for word in words)
+            (resting if rests else decaying).append(parameter)
+    groups = [{"params": decaying, "weight_decay": weight_decay}, {"params": resting, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
+
+
+def make_optimizer(
+    method: str,
+    groups: list[dict[str, Any]],
+    *,
+    momentum: float = 0.9,
+    dampening: float = 0.0,
+    nesterov: bool = True,
+    betas: tuple[float, float] = (0.9, 0.999),
+) -> Optimizer:
+    """The optimizer ``sgd``, ``adam`` or ``adamw``; its learning rate is set before every step, by the schedule."""
+    if method == "sgd":
+        return SGD(groups, lr=0.0, momentum=momentum, dampening=dampening, nesterov=nesterov)
+    if method == "adam":
+        return Adam(groups, lr=0.0, betas=betas, eps=1e-8)
+    if method == "adamw":
+        return AdamW(groups, lr=0.0, betas=betas, eps=1e-8)
+    raise UserError(f"SOLVER.OPTIMIZING_METHOD is {method!r}; it must be sgd, adam or adamw")
+
+
+def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
+    """Give every group the learning rate of the coming step."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate

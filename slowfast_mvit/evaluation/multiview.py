@@ -1,0 +1,211 @@
+"""Testing a video by several views: cutting them on the device, batching them across videos, joining their scores.
+
+Letters: N videos, V views of a video (K clips x C crops, clip-major), U decoded frames, T frames of a clip.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from slowfast_mvit.batches import ClipBatch, VideoViews
+from slowfast_mvit.errors import UserError
+from slowfast_mvit.ops.ensemble import combine_views
+from slowfast_mvit.ops.spatial import normalize, resize, short_side_size, view_crop
+
+
+@dataclass(frozen=True)
+class ViewProtocol:
+    """How a video is tested.
+
+    Attributes:
+        num_clips, num_crops: views of a video; one crop is the centre, three cover the long side.
+        short_side: pixels of the short side after the resize.
+        crop_size: side of the square crops in pixels.
+        mean, std: per channel, in 0..1.
+        ensemble: ``sum`` or ``max`` of the views' probabilities.
+    """
+
+    num_clips: int
+    num_crops: int
+    short_side: int
+    crop_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    ensemble: str = "sum"
+
+    @property
+    def num_views(self) -> int:
+        """Views of a video."""
+        return self.num_clips * self.num_crops
+
+    def __str__(self) -> str:
+        clips = f"{self.num_clips} clip{'s' if self.num_clips > 1 else ''}"
+        crops = f"{self.num_crops} crop{'s' if self.num_crops > 1 else ''}"
+        return f"{clips} x {crops}, short side {self.short_side}, crop {self.crop_size}, {self.ensemble}"
+
+
+def batches_of_views(
+    videos: Iterable[VideoViews], protocol: ViewProtocol, batch_size: int, device: torch.device
+) -> Iterator[ClipBatch]:
+    """Views of all videos in order, in batches of ``batch_size`` that run across videos.
+
+    A video's frames go to the device as uint8, are normalised and resized there once, and the views are cut from them.
+    """
+    filling: list[_View] = []
+    for video in videos:
+        for view in _cut_views(video, protocol, device):
+            filling.append(view)
+            if len(filling) == batch_size:
+                yield _stack(filling)
+                filling = []
+    if filling:
+        yield _stack(filling)
+
+
+@dataclass(frozen=True)
+class _View:
+    clip: Tensor
+    label: int
+    video_index: int
+    clip_index: int
+    crop_index: int
+    seconds: tuple[float, float]
+
+
+def _cut_views(video: VideoViews, protocol: ViewProtocol, device: torch.device) -> Iterator[_View]:
+    height, width = short_side_size(*video.frames.shape[1:3], protocol.short_side)
+    pixels = video.frames.to(device, non_blocking=True).permute(0, 3, 1, 2)
+    frames = resize(normalize(pixels, protocol.mean, protocol.std), height, width)
+    for k, rows in enumerate(video.rows.to(device)):
+        for c in range(protocol.num_crops):
+            box = view_crop(height, width, protocol.crop_size, c, protocol.num_crops)
+            crop = frames[..., box.top : box.top + box.height, box.left : box.left + box.width]
+            yield _View(
+                clip=crop[rows].movedim(1, 0),
+                label=video.label,
+                video_index=video.video_index,
+                clip_index=k,
+                crop_index=c,
+                seconds=(float(video.seconds[k, 0]), float(video.seconds[k, 1])),
+            )
+
+
+def _stack(views: list[_View]) -> ClipBatch:
+    return ClipBatch(
+        video=torch.stack([view.clip for view in views]),
+        labels=torch.tensor([view.label for view in views]),
+        video_index=torch.tensor([view.video_index for view in views]),
+        clip_index=torch.tensor([view.clip_index for view in views]),
+        crop_index=torch.tensor([view.crop_index for view in views]),
+        start_sec=torch.tensor([view.seconds[0] for view in views], dtype=torch.float64),
+        end_sec=torch.tensor([view.seconds[1] for view in views], dtype=torch.float64),
+    )
+
+
+@dataclass(frozen=True)
+class MultiViewResult:
+    """Scores of all views and videos.
+
+    Attributes:
+        videos: int64 [N']; indices of the videos that were tested, ascending.
+        labels: int64 [N'].
+        scores: float64 [N', classes]; sum (divided by the number of views) or max of the views' probabilities.
+        top_classes, top_scores: int64 and float32 [N', V, k]; the best classes of each view, best first.
+        seconds: float64 [N', V, 2]; time of each view's first and last frame.
+        view_probabilities: float32 [N', V, classes], or None unless they were asked for.
+        num_crops: crops per clip, so that view v is clip v // num_crops and crop v % num_crops.
+    """
+
+    videos: np.ndarray
+    labels: np.ndarray
+    scores: np.ndarray
+    top_classes: np.ndarray
+    top_scores: np.ndarray
+    seconds: np.ndarray
+    view_probabilities: np.ndarray | None
+    num_crops: int
+
+    def top(self, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """The k best classes of each video and their scores, [N', k], best first; ties go to the lower class."""
+        order = np.argsort(-self.scores, axis=1, kind="stable")[:, :k]
+        return order, np.take_along_axis(self.scores, order, axis=1)
+
+    def accuracy(self, k: int) -> float:
+        """Percent of videos whose label is among their k best classes; NaN without videos."""
+        if not len(self.videos):
+            return float("nan")
+        return float((self.top(k)[0] == self.labels[:, None]).any(axis=1).mean() * 100)
+
+
+class MultiViewEvaluator:
+    """Collects the probabilities of views in any order, each counted once, and joins them per video.
+
+    Args:
+        num_videos: length of the list; batches name videos by their place in it.
+        num_classes: width of the probabilities.
+        protocol: how many views make a video, and how they are joined.
+        keep_probabilities: keep every view's probabilities, which takes num_videos * views * classes floats.
+    """
+
+    TOP = 5
+
+    def __init__(
+        self, num_videos: int, num_classes: int, protocol: ViewProtocol, *, keep_probabilities: bool = False
+    ) -> None:
+        views = protocol.num_views
+        self.protocol = protocol
+        self.seen = np.zeros((num_videos, views), dtype=bool)
+        self.labels = np.full(num_videos, -1, dtype=np.int64)
+        start = 0.0 if protocol.ensemble == "sum" else -np.inf
+        self.totals = np.full((num_videos, num_classes), start, dtype=np.float64)
+        self.num_top = min(self.TOP, num_classes)
+        self.top_classes = np.zeros((num_videos, views, self.num_top), dtype=np.int64)
+        self.top_scores = np.zeros((num_videos, views, self.num_top), dtype=np.float32)
+        self.seconds = np.zeros((num_videos, views, 2), dtype=np.float64)
+        self.probabilities = np.zeros((num_videos, views, num_classes), dtype=np.float32) if keep_probabilities else None
+
+    def add(self, batch: ClipBatch, probabilities: Tensor) -> None:
+        """Count the views of a batch; ``probabilities`` [B, classes]. A view that was counted before is ignored."""
+        probabilities = probabilities.float().cpu()
+        top_scores, top_classes = probabilities.topk(self.num_top, dim=1)
+        views = (batch.clip_index * self.protocol.num_crops + batch.crop_index).tolist()
+        for row, (video, view) in enumerate(zip(batch.video_index.tolist(), views, strict=True)):
+            if self.seen[video, view]:
+                continue
+            self.seen[video, view] = True
+            self.labels[video] = int(batch.labels[row])
+            pair = torch.stack((torch.from_numpy(self.totals[video]), probabilities[row].double()))
+            self.totals[video] = combine_views(pair, self.protocol.ensemble).numpy()
+            self.top_classes[video, view] = top_classes[row].numpy()
+            self.top_scores[video, view] = top_scores[row].numpy()
+            self.seconds[video, view] = float(batch.start_sec[row]), float(batch.end_sec[row])
+            if self.probabilities is not None:
+                self.probabilities[video, view] = probabilities[row].numpy()
+
+    def result(self, unreadable: Iterable[int] = ()) -> MultiViewResult:
+        """The joined scores of all videos but the unreadable ones.
+
+        Raises:
+            UserError: a readable video has views that were never counted.
+        """
+        tested = np.ones(len(self.seen), dtype=bool)
+        tested[list(unreadable)] = False
+        missing = np.argwhere(~self.seen & tested[:, None])
+        if len(missing):
+            video, view = missing[0]
+            raise UserError(f"{len(missing)} views were not tested, the first is view {view} of video {video}")
+        videos = np.flatnonzero(tested)
+        divisor = self.protocol.num_views if self.protocol.ensemble == "sum" else 1
+        return MultiViewResult(
+            videos=videos,
+            labels=self.labels[videos],
+            scores=self.totals[videos] / divisor,
+            top_classes=self.top_classes[videos],
+            top_scores=self.top_scores[videos],
+            seconds=self.seconds[videos],
+            view_probabilities=None if self.probabilities is None else self.probabilities[videos],
+            num_crops=self.protocol.num_crops,
+        )

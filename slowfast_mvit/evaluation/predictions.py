@@ -1,0 +1,104 @@
+"""The files that a test leaves: predictions of clips and videos as CSV, metrics as JSON, unreadable videos.
+
+Every file is written under a temporary name and renamed, so a reader never meets half of one.
+"""
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import simplejson
+
+from slowfast_mvit.batches import UnreadableVideo
+from slowfast_mvit.evaluation.multiview import MultiViewResult
+
+NUM_TOP = 5
+
+
+def clips_table(result: MultiViewResult, names: Sequence[str], label_names: Sequence[str]) -> pd.DataFrame:
+    """One row per view: video, label, clip and crop index, seconds, the best classes with their probabilities."""
+    count, views = result.top_classes.shape[:2]
+    video = np.repeat(result.videos, views)
+    view = np.tile(np.arange(views), count)
+    labels = np.repeat(result.labels, views)
+    columns = {
+        "video": np.asarray(names)[video],
+        "label": labels,
+        "label_name": _names_of(labels, label_names),
+        "clip_index": view // result.num_crops,
+        "crop_index": view % result.num_crops,
+        "start_sec": result.seconds[..., 0].ravel().round(3),
+        "end_sec": result.seconds[..., 1].ravel().round(3),
+    }
+    k = result.top_classes.shape[2]
+    top = _top_columns(result.top_classes.reshape(-1, k), result.top_scores.reshape(-1, k), label_names)
+    return pd.DataFrame(columns | top)
+
+
+def videos_table(result: MultiViewResult, names: Sequence[str], label_names: Sequence[str]) -> pd.DataFrame:
+    """One row per video: label, number of views, the best classes with their joined scores."""
+    columns = {
+        "video": np.asarray(names)[result.videos],
+        "label": result.labels,
+        "label_name": _names_of(result.labels, label_names),
+        "num_views": np.full(len(result.videos), result.top_classes.shape[1]),
+    }
+    return pd.DataFrame(columns | _top_columns(*result.top(min(NUM_TOP, result.scores.shape[1])), label_names))
+
+
+def unreadable_table(videos: Sequence[UnreadableVideo], names: Sequence[str]) -> pd.DataFrame:
+    """One row per video that could not be read: video, path, backend, cause."""
+    rows = [(names[video.video_index], video.path, video.backend, video.cause) for video in videos]
+    return pd.DataFrame(rows, columns=["video", "path", "backend", "cause"])
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Write a table; scores keep six significant digits."""
+    _replace(path, table.to_csv(index=False, float_format="%.6g").encode())
+
+
+def write_json(values: dict[str, object], path: Path) -> None:
+    """Write a JSON object, indented; NaN becomes null."""
+    clean = {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in values.items()}
+    _replace(path, (simplejson.dumps(clean, indent=2) + "\n").encode())
+
+
+def write_probabilities(result: MultiViewResult, names: Sequence[str], path: Path) -> None:
+    """Write all probabilities as NPZ: ``video`` [N], ``label`` [N], ``video_scores`` [N, classes], ``views`` [N, V, classes]."""
+    assert result.view_probabilities is not None
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as file:
+        np.savez_compressed(
+            file,
+            video=np.asarray(names)[result.videos],
+            label=result.labels,
+            video_scores=result.scores.astype(np.float32),
+            views=result.view_probabilities,
+        )
+    temporary.replace(path)
+
+
+def _names_of(labels: np.ndarray, label_names: Sequence[str]) -> list[str]:
+    return [label_names[label] if label < len(label_names) else "" for label in labels.tolist()]
+
+
+def _top_columns(classes: np.ndarray, scores: np.ndarray, label_names: Sequence[str]) -> dict[str, object]:
+    columns: dict[str, object] = {}
+    for rank in range(classes.shape[1]):
+        columns[f"top{rank + 1}"] = classes[:, rank]
+        columns[f"top{rank + 1}_name"] = _names_of(classes[:, rank], label_names)
+        columns[f"top{rank + 1}_score"] = scores[:, rank]
+    return columns
+
+
+def _replace(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

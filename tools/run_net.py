@@ -1,0 +1,67 @@
+"""Train and test whatever a config says.
+
+python tools/run_net.py --cfg configs/Kinetics/MVITV2_S_16x4.yaml DATA.PATH_TO_DATA_DIR /data/k400 NUM_GPUS 1
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from slowfast_mvit.build.job import run_job, toy_job
+from slowfast_mvit.config.load import ConfigError, load_config
+from slowfast_mvit.data.video import VideoError
+from slowfast_mvit.engine.log import log_to_screen
+from slowfast_mvit.errors import UserError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the configs in turn; returns the exit status, 2 for a mistake that the user can mend."""
+    args = _parser().parse_intermixed_args(argv)
+    files, overrides = _split(args)
+    log_to_screen()
+    try:
+        if not files:
+            raise UserError("no config given: --cfg FILE.yaml")
+        for path in files:
+            metrics = run_job(toy_job(path, overrides) if args.toy else load_config(path, overrides))
+            if metrics is not None:
+                print(f"top-1 {metrics['top1_acc']:.2f} %, top-5 {metrics['top5_acc']:.2f} % ({metrics['protocol']})")
+            if args.toy:
+                print("This ran on generated videos: that accuracy means nothing, except that the recipe runs here.")
+    except (ConfigError, UserError, VideoError) as error:
+        if args.debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cfg", nargs="+", default=[], metavar="FILE.yaml", help="configs, run in turn")
+    parser.add_argument("--opts", nargs="+", default=[], metavar="KEY VALUE", help="changed keys, as in SOLVER.BASE_LR 1e-4")
+    parser.add_argument("--toy", action="store_true", help="the config's model on generated videos, two steps")
+    parser.add_argument("--debug", action="store_true", help="tracebacks instead of one-sentence errors")
+    parser.add_argument("--num_shards", "--num-shards", metavar="N", help="the same as NUM_SHARDS N")
+    parser.add_argument("--shard_id", "--shard-id", metavar="I", help="the same as SHARD_ID I")
+    parser.add_argument("--init_method", metavar="URL", help="accepted for PySlowFast's commands; one machine needs none")
+    parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="changed keys, as after --opts")
+    return parser
+
+
+def _split(args: argparse.Namespace) -> tuple[list[str], list[str]]:
+    """Config files, and the flat list of overrides from all the places where they may stand."""
+    is_file = [text.endswith((".yaml", ".yml")) for text in args.cfg]
+    count = is_file.index(False) if False in is_file else len(is_file)
+    overrides = [*args.cfg[count:], *args.overrides, *args.opts]
+    for key, value in (("NUM_SHARDS", args.num_shards), ("SHARD_ID", args.shard_id)):
+        if value is not None:
+            overrides += [key, value]
+    return args.cfg[:count], overrides
+
+
+if __name__ == "__main__":
+    sys.exit(main())
