@@ -25,9 +25,10 @@ from slowfast_mvit.config.legacy import (
     section_problems,
 )
 from slowfast_mvit.config.schema import Config, all_keys
+from slowfast_mvit.errors import UserError
 
 
-class ConfigError(ValueError):
+class ConfigError(UserError):
     """What is wrong with a config: `problems`, each one sentence that begins with file and line or "command line"."""
 
     def __init__(self, problems: Sequence[str]) -> None:

@@ -123,6 +123,24 @@ def test_pre_roll_of_an_edit_list_is_not_shown(video_file, tmp_path, read_number
             open_video(path, "decord")
 
 
+def test_keyframes_that_are_none(new_video, tmp_path, read_numbers):
+    path = tmp_path / "all_keys.flv"  # calls every frame a keyframe, as careless writers do; no parser corrects it
+    with av.open(str(new_video("sorenson.flv", codec="flv").path)) as whole, av.open(str(path), "w") as copy:
+        stream = copy.add_stream_from_template(whole.streams.video[0])
+        for packet in whole.demux(video=0):
+            if packet.size:
+                packet.is_keyframe, packet.stream = True, stream
+                copy.mux(packet)
+    with open_video(path) as video:
+        assert len(video.packets.keys) == 40
+        for index in (38, 5, 20, 1):
+            assert read_numbers(video.frames_at([index])) == [index]
+        assert read_numbers(video.frames_at([20, 38, 5])) == [20, 38, 5]
+        before = video.num_decoded
+        assert read_numbers(video.frames_at([5, 15, 30])) == [5, 15, 30]
+        assert video.num_decoded - before <= 31  # found out once, then read from the beginning at once
+
+
 # Time
 
 
@@ -130,8 +148,9 @@ def test_interval_is_half_open(video_file):
     with open_video(video_file("late_start.mp4").path) as video:  # 25 fps, its stamps begin at 5 s
         assert video.frames_between(0, 1).tolist() == list(range(25))
         assert video.frames_between(0.2, 0.28).tolist() == [5, 6]
-        assert video.frames_between(3 * 0.1, 3 * 0.1 + 0.04).tolist() == [8]  # 0.30000000000000004 is before 0.32
-        assert video.frames_between(0.7 * 0.8, 0.6).tolist() == [14]  # 0.5599999999999999 is frame 14's 0.56
+        noisy = 0.1 + 0.02  # 0.12000000000000001, past frame 3 by floating-point noise only
+        assert video.frames_between(noisy, 0.2).tolist() == [3, 4]
+        assert video.frames_between(0, noisy).tolist() == [0, 1, 2]
         assert video.frames_between(-1, 0).tolist() == []
         assert video.frames_between(-1, 99).tolist() == list(range(40))
         assert video.frames_between(0.5, 0.5).tolist() == []
@@ -194,6 +213,13 @@ def test_unneeded_groups_are_skipped(new_video):
         before = video.num_decoded
         video.frames_at(range(50, 70))
         assert video.num_decoded - before <= 20 + 3  # once each, though two groups
+
+
+def test_open_groups_are_entered_at_their_keyframes(video_file, read_numbers):
+    with open_video(video_file("open_gop.mp4").path) as video:
+        before = video.num_decoded
+        assert read_numbers(video.frames_at([39])) == [39]
+        assert video.num_decoded - before <= 12 + 3 + 4  # a group, the frames led over from the one before, the delay
 
 
 def test_one_decoder_thread(video_file):
