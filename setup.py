@@ -34,6 +34,16 @@ setup(
         "pillow",
     ],
     extras_require={
-        "test": ["pytest>=8", "hypothesis", "timm", "ruff", "mypy", "types-PyYAML", "types-simplejson", "types-tqdm", "pandas-stubs"],
+        "test": [
+            "pytest>=8",
+            "hypothesis",
+            "timm",
+            "ruff",
+            "mypy",
+            "types-PyYAML",
+            "types-simplejson",
+            "types-tqdm",
+            "pandas-stubs",
+        ],
     },
 )

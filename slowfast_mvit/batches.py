@@ -116,7 +116,9 @@ class VideoViews:
     num_missing: int = 0
 
     def __post_init__(self) -> None:
-        assert self.frames.dim() == 4 and self.frames.shape[-1] == 3, f"frames must be [U, H, W, 3], got {self.frames.shape}"
+        assert self.frames.dim() == 4 and self.frames.shape[-1] == 3, (
+            f"frames must be [U, H, W, 3], got {self.frames.shape}"
+        )
         assert self.rows.dim() == 2 and self.seconds.shape == (len(self.rows), 2)
 
 

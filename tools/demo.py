@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 import pandas as pd
-
 import run_net
+
 from slowfast_mvit.data.toy import CLASSES, ToySet, make_toy_set
 
 CONFIG = "configs/Toy/MVITV2_TOY_8x4.yaml"
@@ -15,7 +15,10 @@ OUTPUT = Path("runs/toy")
 def main() -> int:
     """Run the demo from the checkout's root; returns the exit status."""
     toy = ToySet()
-    print(f"1. {toy.num_train} + {toy.num_val} + {toy.num_test} small H.264 videos of {len(CLASSES)} kinds of motion", flush=True)
+    print(
+        f"1. {toy.num_train} + {toy.num_val} + {toy.num_test} small H.264 videos of {len(CLASSES)} kinds of motion",
+        flush=True,
+    )
     make_toy_set(OUTPUT / "data", toy)
     print("2. training a small MViTv2 on them, and testing it with several views", flush=True)
     status = run_net.main(["--cfg", CONFIG, "DATA.PATH_TO_DATA_DIR", str(OUTPUT / "data"), "OUTPUT_DIR", str(OUTPUT)])

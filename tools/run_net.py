@@ -42,12 +42,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cfg", nargs="+", default=[], metavar="FILE.yaml", help="configs, run in turn")
-    parser.add_argument("--opts", nargs="+", default=[], metavar="KEY VALUE", help="changed keys, as in SOLVER.BASE_LR 1e-4")
+    parser.add_argument(
+        "--opts", nargs="+", default=[], metavar="KEY VALUE", help="changed keys, as in SOLVER.BASE_LR 1e-4"
+    )
     parser.add_argument("--toy", action="store_true", help="the config's model on generated videos, two steps")
     parser.add_argument("--debug", action="store_true", help="tracebacks instead of one-sentence errors")
     parser.add_argument("--num_shards", "--num-shards", metavar="N", help="the same as NUM_SHARDS N")
     parser.add_argument("--shard_id", "--shard-id", metavar="I", help="the same as SHARD_ID I")
-    parser.add_argument("--init_method", metavar="URL", help="accepted for PySlowFast's commands; one machine needs none")
+    parser.add_argument(
+        "--init_method", metavar="URL", help="accepted for PySlowFast's commands; one machine needs none"
+    )
     parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="changed keys, as after --opts")
     return parser
 

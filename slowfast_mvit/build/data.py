@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.augment import RandAugment, parse_rand_augment
@@ -11,6 +12,8 @@ from slowfast_mvit.data.kinetics import VideoList, read_split
 from slowfast_mvit.data.loader import StepPlan
 from slowfast_mvit.data.transforms import AreaAspectCrop, CropRule, JitterCrop, TrainTransform
 from slowfast_mvit.evaluation.multiview import ViewProtocol
+
+_Number = TypeVar("_Number", int, float)
 
 
 def videos_of(config: Config, split: str, label_names: Sequence[str] = ()) -> VideoList:
@@ -87,6 +90,6 @@ def multi_view_videos(config: Config, videos: VideoList, num_clips: int) -> Mult
     return MultiViewVideos(videos, sampling_of(config), num_clips=num_clips, backend=config.DATA.DECODING_BACKEND)
 
 
-def _pair(values: tuple) -> tuple:  # type: ignore[type-arg]
+def _pair(values: tuple[_Number, ...]) -> tuple[_Number, _Number]:
     first, second = values
     return first, second

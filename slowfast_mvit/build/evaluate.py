@@ -64,7 +64,9 @@ def run_test(config: Config, device: torch.device) -> dict[str, object]:
     precision = precision_of(config, device, training=False)
     tested = evaluate_videos(config, model.to(device), videos, protocol, device, precision, "test")
     metrics = _write_files(config, folder, videos, protocol, precision, tested)
-    _LOG.info("%s: top-1 %.2f %%, top-5 %.2f %% of %d videos", protocol, *_accuracies(tested), len(tested.result.videos))
+    _LOG.info(
+        "%s: top-1 %.2f %%, top-5 %.2f %% of %d videos", protocol, *_accuracies(tested), len(tested.result.videos)
+    )
     if tested.unreadable:
         first = tested.unreadable[0]
         raise UserError(
@@ -146,5 +148,7 @@ def _write_files(
     }
     write_json(metrics, folder.metrics)
     if not len(result.videos):
-        raise UserError(f"none of the {len(videos)} test videos could be read: see {folder.predictions / 'unreadable.csv'}")
+        raise UserError(
+            f"none of the {len(videos)} test videos could be read: see {folder.predictions / 'unreadable.csv'}"
+        )
     return metrics

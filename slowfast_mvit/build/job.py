@@ -51,7 +51,12 @@ def toy_job(path: str, overrides: Sequence[str]) -> Config:
         OUTPUT_DIR=str(root),
         LOG_PERIOD=1,
         TRAIN=replace(
-            config.TRAIN, BATCH_SIZE=TOY_BATCH, ACCUMULATE_STEPS=1, AUTO_RESUME=False, EVAL_PERIOD=1, CHECKPOINT_FILE_PATH=""
+            config.TRAIN,
+            BATCH_SIZE=TOY_BATCH,
+            ACCUMULATE_STEPS=1,
+            AUTO_RESUME=False,
+            EVAL_PERIOD=1,
+            CHECKPOINT_FILE_PATH="",
         ),
         TEST=replace(config.TEST, BATCH_SIZE=TOY_BATCH),
         SOLVER=replace(config.SOLVER, MAX_EPOCH=1, WARMUP_EPOCHS=0.0),

@@ -78,6 +78,7 @@ def build_model(config: Config) -> nn.Module:
         config.MODEL.NUM_CLASSES,
         drop_path_rate=config.MVIT.DROPPATH_RATE,
         dropout_rate=config.MODEL.DROPOUT_RATE,
+        init=config.MVIT.INIT,
         head_init_scale=config.MVIT.HEAD_INIT_SCALE,
         checkpoint_activations=config.MODEL.ACT_CHECKPOINT,
     )

@@ -33,4 +33,6 @@ def refuse_unbuilt(config: Config) -> None:
     }
     asked = [setting for setting, on in unbuilt.items() if on]
     if asked:
-        raise UserError(f"this version does not support {'; '.join(asked)} yet: change it, or wait for the next release")
+        raise UserError(
+            f"this version does not support {'; '.join(asked)} yet: change it, or wait for the next release"
+        )

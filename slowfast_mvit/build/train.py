@@ -12,9 +12,9 @@ from torch.optim import Optimizer
 
 from slowfast_mvit.batches import ClipBatch, UnreadableVideo
 from slowfast_mvit.build.data import step_plan, train_clips, videos_of, view_protocol
+from slowfast_mvit.build.evaluate import evaluate_videos
 from slowfast_mvit.build.model import build_model
 from slowfast_mvit.build.run import RunFolder, classification_of, precision_of
-from slowfast_mvit.build.evaluate import evaluate_videos
 from slowfast_mvit.config.load import dump_config
 from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.kinetics import VideoList
@@ -143,9 +143,7 @@ def _optimizer(config: Config, model: nn.Module) -> Optimizer:
     )
 
 
-def _restore(
-    config: Config, folder: RunFolder, model: nn.Module, optimizer: Optimizer
-) -> tuple[int, tuple[str, ...]]:
+def _restore(config: Config, folder: RunFolder, model: nn.Module, optimizer: Optimizer) -> tuple[int, tuple[str, ...]]:
     """Weights to start from; returns the first epoch and the label names of a run that goes on."""
     newest = read_newest(folder.checkpoints) if config.TRAIN.AUTO_RESUME else None
     if newest is not None:
@@ -191,7 +189,8 @@ def _announce(
     clips = plan.videos_per_step * config.AUG.NUM_SAMPLE
     rate = config.SOLVER.BASE_LR * learning_rate_factor(config, plan)
     _LOG.info(
-        "training %.1f M parameters on %s in %s: %d videos from %s, global batch %d clips, scaled LR %.3g, epochs %d to %d of %d steps",
+        "training %.1f M parameters on %s in %s: %d videos from %s, global batch %d clips, scaled LR %.3g, "
+        "epochs %d to %d of %d steps",
         parameters / 1e6,
         device,
         precision,

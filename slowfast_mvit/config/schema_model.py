@@ -64,6 +64,11 @@ class Mvit:
     REL_POS_ZERO_INIT: bool = key(False, "Relative position tables start at zero")
     ZERO_DECAY_POS_CLS: bool = key(True, "No weight decay on position embeddings and class token")
     USE_MEAN_POOLING: bool = key(False, "The head takes the mean over tokens instead of the class token (MaskFeat)")
+    INIT: str = key(
+        "official",
+        "Initial weights: the official rule, or xavier for narrow models (ours)",
+        choices=("official", "xavier"),
+    )
     HEAD_INIT_SCALE: float = key(1.0, "The head's weight and bias are multiplied by this at the start", at_least=0)
 
 

@@ -114,11 +114,17 @@ def read_list(path: Path, separator: str = " ", columns: Sequence[str] = ()) -> 
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not a text file in UTF-8 ({error.reason} at byte {error.start})") from error
-    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines:
         raise UserError(f"{path} is empty: it should hold one 'path label' per line")
-    separator = _find_separator([line for _, line in lines], separator)
-    rows = [_split_line(line, separator, columns, path, number) for number, line in lines]
+    separator = _find_separator([line for _, line in lines], separator, columns)
+    rows = []
+    for number, line in lines:
+        fields = _split_line(line, separator, columns)
+        if fields is None:
+            wanted = f"{len(columns)} fields ({', '.join(columns)})" if columns else f"'path{separator}label'"
+            raise UserError(f"{path}:{number}: expected {wanted}, got {line!r}")
+        rows.append(fields)
     if _is_header(rows):
         rows = rows[1:]
     if not rows:
@@ -126,42 +132,50 @@ def read_list(path: Path, separator: str = " ", columns: Sequence[str] = ()) -> 
     return rows
 
 
-def _find_separator(lines: list[str], preferred: str) -> str:
-    """The preferred separator if it leaves numbers (or if no other fits); else the first that splits every line."""
+def _find_separator(lines: list[str], preferred: str, columns: Sequence[str]) -> str:
+    """The first separator, the preferred one before others, that makes sense of every line.
 
-    def last_fields(separator: str) -> list[str] | None:
-        parts = [line.rsplit(separator, 1) for line in lines]
-        return [p[1].strip() for p in parts] if all(len(p) == 2 and p[1].strip() for p in parts) else None
-
+    Labels that are numbers make sense; failing that, paths that end as videos do. A header may stand in the first line.
+    """
     candidates = [preferred, *(s for s in SEPARATORS if s != preferred)]
+    readings = {}
     for separator in candidates:
-        fields = last_fields(separator)
-        # A header may stand in the first line.
-        if fields and all(map(_is_number, fields[1:] or fields)):
+        rows = [_split_line(line, separator, columns) for line in lines]
+        whole = [row for row in rows if row is not None]
+        if len(whole) == len(rows):
+            readings[separator] = whole[1:] or whole
+            if all(_is_number(label) for _, label in readings[separator]):
+                return separator
+    for separator, fields in readings.items():
+        if all(map(_is_video, (path for path, _ in fields))):
             return separator
     names_first = [s for s in candidates if s != " "] if preferred == " " else candidates
-    return next((s for s in names_first if last_fields(s)), preferred)
+    return next((s for s in names_first if s in readings), preferred)
 
 
-def _split_line(line: str, separator: str, columns: Sequence[str], path: Path, number: int) -> tuple[str, str]:
-    if not columns:
-        parts = line.rsplit(separator, 1)
-        if len(parts) != 2 or not parts[0].strip() or not parts[1].strip():
-            raise UserError(f"{path}:{number}: expected 'path{separator}label', got {line!r}")
-        return parts[0].strip().strip('"'), parts[1].strip().strip('"')
-    # The path takes up what is left over, so that it may hold the separator.
-    place = list(columns).index("path")
-    before, after = place, len(columns) - place - 1
-    head = line.split(separator, before)
-    tail = head[-1].rsplit(separator, after)
-    fields = [*head[:-1], *tail]
+def _split_line(line: str, separator: str, columns: Sequence[str]) -> tuple[str, str] | None:
+    """(path, label) of a line, or None if it has too few fields. The path takes up what is left over."""
+    columns = list(columns) or ["path", "label"]
+    place = columns.index("path")
+    *head, rest = line.split(separator, place)
+    fields = [*head, *rest.rsplit(separator, len(columns) - place - 1)]
     if len(fields) != len(columns):
-        raise UserError(f"{path}:{number}: expected {len(columns)} fields ({', '.join(columns)}), got {line!r}")
-    return fields[place].strip().strip('"'), fields[list(columns).index("label")].strip().strip('"')
+        return None
+    path, label = (_unquote(fields[columns.index(name)].strip()) for name in ("path", "label"))
+    return (path, label) if path and label else None
+
+
+def _unquote(text: str) -> str:
+    """A field without the quotes that a CSV writer put around it."""
+    return text[1:-1].replace('""', '"') if len(text) > 1 and text[0] == text[-1] == '"' else text
+
+
+def _is_video(path: str) -> bool:
+    return Path(path).suffix.lower() in VIDEO_SUFFIXES
 
 
 def _is_header(rows: list[tuple[str, str]]) -> bool:
-    if rows[0][1].lower() in _HEADER_WORDS:
+    if rows[0][1].lower() in _HEADER_WORDS and not _is_video(rows[0][0]):
         return True
     return len(rows) > 1 and not _is_number(rows[0][1]) and all(_is_number(label) for _, label in rows[1:])
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Sampler
 
 from slowfast_mvit.batches import ClipBatch, UnreadableVideo, VideoViews, collate_clips
-from slowfast_mvit.data.clips import SampleKey, MultiViewVideos, TrainClips
+from slowfast_mvit.data.clips import MultiViewVideos, SampleKey, TrainClips
 from slowfast_mvit.ops.randomness import epoch_order
 
 
@@ -67,8 +67,8 @@ def train_loader(
 ) -> DataLoader[ClipBatch | UnreadableVideo]:
     """Batches of training clips in the sampler's order."""
     return DataLoader(
-        dataset,  # type: ignore[arg-type]
-        batch_sampler=sampler,  # type: ignore[arg-type]
+        dataset,  # type: ignore[arg-type]  # the collate function makes batches of its items
+        batch_sampler=sampler,
         collate_fn=collate_clips,
         num_workers=num_workers,
         pin_memory=pin_memory,
@@ -79,7 +79,6 @@ def train_loader(
 def view_loader(dataset: MultiViewVideos, *, num_workers: int) -> DataLoader[VideoViews | UnreadableVideo]:
     """Videos with all their views, one at a time and in order; batches are made of views later, on the device."""
     return DataLoader(dataset, batch_size=None, num_workers=num_workers, worker_init_fn=_one_thread)
-
 
 
 def _one_thread(worker: int) -> None:

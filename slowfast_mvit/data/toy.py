@@ -52,7 +52,8 @@ def make_toy_set(root: Path, toy: ToySet, processes: int | None = None) -> Path:
     Lists are in PySlowFast's format with class names as labels. A complete set of the same parameters is kept as it is.
     """
     manifest = root / _MANIFEST
-    if manifest.is_file() and json.loads(manifest.read_text()) == asdict(toy):
+    complete = json.dumps(asdict(toy))
+    if manifest.is_file() and manifest.read_text() == complete:
         return root
     manifest.unlink(missing_ok=True)
     for split in SPLITS:
@@ -63,7 +64,7 @@ def make_toy_set(root: Path, toy: ToySet, processes: int | None = None) -> Path:
     for split in SPLITS:
         rows = [f"{path.relative_to(root).as_posix()} {CLASSES[label]}\n" for s, path, label, *_ in jobs if s == split]
         (root / f"{split}.csv").write_text("".join(rows), encoding="utf-8")
-    manifest.write_text(json.dumps(asdict(toy)))  # last, so that an interrupted set is made again
+    manifest.write_text(complete)  # last, so that an interrupted set is made again
     return root
 
 

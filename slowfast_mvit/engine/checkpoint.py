@@ -7,6 +7,7 @@ A file holds PySlowFast's container: ``epoch`` (0-based, the last one finished),
 import logging
 import os
 import pickle
+import struct
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,20 @@ from slowfast_mvit.errors import UserError
 
 _LOG = logging.getLogger(__name__)
 _PREFIX, _SUFFIX = "checkpoint_epoch_", ".pyth"
+# What torch.load raises at bytes that are no checkpoint: its unpickler takes them for instructions.
+_DAMAGED = (
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    struct.error,
+    EOFError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+)
 
 
 def checkpoint_path(folder: Path, epoch: int) -> Path:
@@ -51,9 +66,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise UserError(f"the checkpoint {path} does not exist")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, zipfile.BadZipFile, EOFError, RuntimeError, ValueError, KeyError) as error:
+    except _DAMAGED as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} cannot be loaded as a checkpoint, it is damaged or of another kind: {reason}") from error
+        raise UserError(
+            f"{path} cannot be loaded as a checkpoint, it is damaged or of another kind: {reason}"
+        ) from error
     if not isinstance(content, dict):
         raise UserError(f"{path} holds a {type(content).__name__}, not a checkpoint")
     if "model_state" not in content:
@@ -100,7 +117,9 @@ def load_model(model: nn.Module, state: dict[str, Tensor], source: Path, *, new_
         if name in state and state[name].shape != own[name].shape
     ]
     if missing or unexpected or shapes:
-        examples = (shapes + [f"{n} is missing" for n in missing] + [f"{n} is not in the model" for n in unexpected])[:3]
+        examples = (shapes + [f"{n} is missing" for n in missing] + [f"{n} is not in the model" for n in unexpected])[
+            :3
+        ]
         raise UserError(
             f"{source} holds the weights of another model: {len(missing)} tensors missing, {len(unexpected)} unexpected, "
             f"{len(shapes)} of another shape ({'; '.join(examples)}). Use the config it was trained with"

@@ -32,7 +32,9 @@ class JsonLog:
 
     def write(self, kind: str, **values: object) -> None:
         """Add a line: its kind, the time, and the values."""
-        self._file.write(simplejson.dumps({"kind": kind, "time": round(time.time(), 3), **values}, ignore_nan=True) + "\n")
+        self._file.write(
+            simplejson.dumps({"kind": kind, "time": round(time.time(), 3), **values}, ignore_nan=True) + "\n"
+        )
         self._file.flush()
 
     def __enter__(self) -> Self:

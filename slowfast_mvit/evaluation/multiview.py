@@ -76,7 +76,7 @@ class _View:
 
 
 def _cut_views(video: VideoViews, protocol: ViewProtocol, device: torch.device) -> Iterator[_View]:
-    height, width = short_side_size(*video.frames.shape[1:3], protocol.short_side)
+    height, width = short_side_size(video.frames.shape[1], video.frames.shape[2], protocol.short_side)
     pixels = video.frames.to(device, non_blocking=True).permute(0, 3, 1, 2)
     frames = resize(normalize(pixels, protocol.mean, protocol.std), height, width)
     for k, rows in enumerate(video.rows.to(device)):
@@ -165,7 +165,9 @@ class MultiViewEvaluator:
         self.top_classes = np.zeros((num_videos, views, self.num_top), dtype=np.int64)
         self.top_scores = np.zeros((num_videos, views, self.num_top), dtype=np.float32)
         self.seconds = np.zeros((num_videos, views, 2), dtype=np.float64)
-        self.probabilities = np.zeros((num_videos, views, num_classes), dtype=np.float32) if keep_probabilities else None
+        self.probabilities = (
+            np.zeros((num_videos, views, num_classes), dtype=np.float32) if keep_probabilities else None
+        )
 
     def add(self, batch: ClipBatch, probabilities: Tensor) -> None:
         """Count the views of a batch; ``probabilities`` [B, classes]. A view that was counted before is ignored."""

@@ -18,14 +18,14 @@ from slowfast_mvit.evaluation.multiview import MultiViewResult
 NUM_TOP = 5
 
 
-def clips_table(result: MultiViewResult, names: Sequence[str], label_names: Sequence[str]) -> pd.DataFrame:
+def clips_table(result: MultiViewResult, names: np.ndarray, label_names: Sequence[str]) -> pd.DataFrame:
     """One row per view: video, label, clip and crop index, seconds, the best classes with their probabilities."""
     count, views = result.top_classes.shape[:2]
     video = np.repeat(result.videos, views)
     view = np.tile(np.arange(views), count)
     labels = np.repeat(result.labels, views)
     columns = {
-        "video": np.asarray(names)[video],
+        "video": names[video],
         "label": labels,
         "label_name": _names_of(labels, label_names),
         "clip_index": view // result.num_crops,
@@ -38,10 +38,10 @@ def clips_table(result: MultiViewResult, names: Sequence[str], label_names: Sequ
     return pd.DataFrame(columns | top)
 
 
-def videos_table(result: MultiViewResult, names: Sequence[str], label_names: Sequence[str]) -> pd.DataFrame:
+def videos_table(result: MultiViewResult, names: np.ndarray, label_names: Sequence[str]) -> pd.DataFrame:
     """One row per video: label, number of views, the best classes with their joined scores."""
     columns = {
-        "video": np.asarray(names)[result.videos],
+        "video": names[result.videos],
         "label": result.labels,
         "label_name": _names_of(result.labels, label_names),
         "num_views": np.full(len(result.videos), result.top_classes.shape[1]),
@@ -49,15 +49,15 @@ def videos_table(result: MultiViewResult, names: Sequence[str], label_names: Seq
     return pd.DataFrame(columns | _top_columns(*result.top(min(NUM_TOP, result.scores.shape[1])), label_names))
 
 
-def unreadable_table(videos: Sequence[UnreadableVideo], names: Sequence[str]) -> pd.DataFrame:
+def unreadable_table(videos: Sequence[UnreadableVideo], names: np.ndarray) -> pd.DataFrame:
     """One row per video that could not be read: video, path, backend, cause."""
     rows = [(names[video.video_index], video.path, video.backend, video.cause) for video in videos]
     return pd.DataFrame(rows, columns=["video", "path", "backend", "cause"])
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Write a table; scores keep six significant digits."""
-    _replace(path, table.to_csv(index=False, float_format="%.6g").encode())
+    """Write a table; scores keep six significant digits, seconds of long videos three decimals."""
+    _replace(path, table.to_csv(index=False, float_format=_format_number).encode())
 
 
 def write_json(values: dict[str, object], path: Path) -> None:
@@ -66,19 +66,23 @@ def write_json(values: dict[str, object], path: Path) -> None:
     _replace(path, (simplejson.dumps(clean, indent=2) + "\n").encode())
 
 
-def write_probabilities(result: MultiViewResult, names: Sequence[str], path: Path) -> None:
-    """Write all probabilities as NPZ: ``video`` [N], ``label`` [N], ``video_scores`` [N, classes], ``views`` [N, V, classes]."""
+def write_probabilities(result: MultiViewResult, names: np.ndarray, path: Path) -> None:
+    """Write an NPZ of ``video`` [N], ``label`` [N], ``video_scores`` [N, classes] and ``views`` [N, V, classes]."""
     assert result.view_probabilities is not None
     temporary = path.with_name(f".{path.name}.tmp")
     with temporary.open("wb") as file:
         np.savez_compressed(
             file,
-            video=np.asarray(names)[result.videos],
+            video=names[result.videos],
             label=result.labels,
             video_scores=result.scores.astype(np.float32),
             views=result.view_probabilities,
         )
     temporary.replace(path)
+
+
+def _format_number(value: float) -> str:
+    return f"{value:.6g}" if abs(value) < 1000 else f"{value:.3f}"
 
 
 def _names_of(labels: np.ndarray, label_names: Sequence[str]) -> list[str]:

@@ -83,9 +83,7 @@ class PoolingAttention(nn.Module):
             scaled = torch.cat((scaled, terms.to(scaled.dtype)), dim=-1)
             k = torch.cat((k, codes[:, None].expand(*k.shape[:3], -1)), dim=-1)
             v = F.pad(v, (0, scaled.shape[-1] - D))  # the fused CPU kernel wants equal widths
-        out = F.scaled_dot_product_attention(
-            scaled.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), scale=1.0
-        )
+        out = F.scaled_dot_product_attention(scaled.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), scale=1.0)
         return out[..., :D].transpose(1, 2)
 
 

@@ -26,6 +26,7 @@ class MViT(nn.Module):
         in_channels: channels of the input.
         drop_path_rate: rate of the last block; it grows linearly from 0 at the first.
         dropout_rate: dropout before the classifier.
+        init: ``official``, or ``xavier`` for narrow models trained from scratch; see :meth:`reset_parameters`.
         head_init_scale: factor on the classifier's initial weight and bias.
         checkpoint_activations: recompute each block in the backward pass instead of keeping its activations.
     """
@@ -38,6 +39,7 @@ class MViT(nn.Module):
         in_channels: int = 3,
         drop_path_rate: float = 0.0,
         dropout_rate: float = 0.0,
+        init: str = "official",
         head_init_scale: float = 1.0,
         checkpoint_activations: bool = False,
     ) -> None:
@@ -51,26 +53,33 @@ class MViT(nn.Module):
         self.blocks = nn.ModuleList(MultiscaleBlock(spec, arch) for spec in specs)
         self.norm = nn.LayerNorm(specs[-1].dim_out, eps=LAYER_NORM_EPS)
         self.head = ClassifierHead(specs[-1].dim_out, num_classes, dropout_rate)
-        self.reset_parameters(head_init_scale)
+        self.reset_parameters(init, head_init_scale)
 
     @torch.no_grad()
-    def reset_parameters(self, head_init_scale: float = 1.0) -> None:
-        """Initialise as the official code does: SlowFast's rule for video, mvit's for images.
+    def reset_parameters(self, init: str = "official", head_init_scale: float = 1.0) -> None:
+        """Give all parameters their initial values.
 
-        Both draw weights and position tables from a normal of std 0.02 truncated at +-2; SlowFast's also sets the biases of
-        linear layers and norms to 0.02 and draws the convolutions, which mvit leaves at the framework's default.
+        ``official`` is SlowFast's rule for video and mvit's for images. Both draw weights and position tables from a
+        normal of std 0.02 truncated at +-2; SlowFast's also sets the biases of linear layers and norms to 0.02 and draws
+        the convolutions, which mvit leaves at the framework's default.
+
+        ``xavier`` draws linear layers by their fan (Xavier uniform) and leaves convolutions at the framework's default:
+        with a width of 32, a deviation of 0.02 is so small that training stands still for the first thousands of steps.
         """
-        video = len(self.arch.input_size) == 3
+        official, video = init == "official", len(self.arch.input_size) == 3
         bias = 0.02 if video else 0.0
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
+                if official:
+                    nn.init.trunc_normal_(module.weight, std=0.02)
+                else:
+                    nn.init.xavier_uniform_(module.weight)
                 if module.bias is not None:
                     nn.init.constant_(module.bias, bias)
             elif isinstance(module, nn.LayerNorm):
                 nn.init.ones_(module.weight)
                 nn.init.constant_(module.bias, bias)
-            elif isinstance(module, nn.Conv2d | nn.Conv3d) and video:
+            elif isinstance(module, nn.Conv2d | nn.Conv3d) and video and official:
                 nn.init.trunc_normal_(module.weight, std=0.02)
         for name, parameter in self.named_parameters():
             if "rel_pos" in name and self.arch.rel_pos_zero_init:

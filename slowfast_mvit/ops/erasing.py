@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from slowfast_mvit.batches import EraseBox
+
+
 def erase(video: Tensor, boxes: Sequence[EraseBox], mode: str, generator: torch.Generator | None) -> Tensor:
     """A copy of ``video`` [..., H, W] (normalised float: [3, T, H, W] or an image [3, H, W]) with its boxes filled.
 

@@ -82,10 +82,8 @@ def jitter_crop(
     The short side is drawn from ``scales`` (uniform, or uniform in its inverse) and a crop of ``size`` pixels is taken at
     random from the frame of that size; the box returned is that crop in the pixels of the source.
     """
-    if inverse:
-        short = round(1.0 / rng.uniform(1.0 / scales[1], 1.0 / scales[0]))
-    else:
-        short = round(rng.uniform(*scales))
+    drawn = 1.0 / rng.uniform(1.0 / scales[1], 1.0 / scales[0]) if inverse else rng.uniform(*scales)
+    short = round(drawn)
     new_height, new_width = short_side_size(height, width, short)
     if size > min(new_height, new_width):
         raise ValueError(f"a crop of {size} pixels does not fit into a short side of {short}")

@@ -1,0 +1,181 @@
+"""Clip spans, starts of views and frame indices, against tables worked by hand."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slowfast_mvit.ops.temporal import clip_indices, clip_span, random_start, view_start
+
+NTSC = Fraction(30000, 1001)
+
+
+class Uniform:
+    """A generator whose ``uniform`` gives the point at ``fraction`` of the range, and remembers the range."""
+
+    def __init__(self, fraction):
+        self.fraction = fraction
+
+    def uniform(self, low, high):
+        self.range = (low, high)
+        return low + self.fraction * (high - low)
+
+
+# Span.
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "rate", "fps", "target", "span"),
+    [
+        (16, 4, 30, 30, 64),
+        (16, 4, 29.97, 30, 63.936),
+        (16, 4, 25, 30, 53 + 1 / 3),
+        (16, 4, 60, 30, 128),
+        (32, 3, 30, 30, 96),
+        (40, 3, Fraction(24), Fraction(30), 96),
+        (16, 4, NTSC, NTSC, 64),
+        (16, 4, 15, 15, 64),
+        (1, 1, 1, 30, 1),  # never under one frame
+        (2, 4, 3, 30, 1),
+    ],
+)
+def test_span(num_frames, rate, fps, target, span):
+    assert clip_span(num_frames, rate, fps, target) == pytest.approx(span, rel=1e-12)
+
+
+# Starts.
+
+
+def test_random_start_is_uniform_over_what_the_clip_leaves_free():
+    for fraction, start in ((0.0, 0.0), (0.25, 59.0), (1.0, 236.0)):
+        rng = Uniform(fraction)
+        assert random_start(300, 64.0, rng) == start
+        assert rng.range == (0.0, 236.0)
+
+
+def test_random_start_of_a_short_video_is_its_beginning():
+    rng = Uniform(1.0)
+    assert random_start(50, 64.0, rng) == 0.0
+    assert random_start(64, 64.0, rng) == 0.0
+
+
+@given(frames=st.integers(1, 2000), span=st.floats(1, 400), seed=st.integers(0, 2**32 - 1))
+def test_random_start_stays_in_bounds(frames, span, seed):
+    start = random_start(frames, span, np.random.default_rng(seed))
+    assert type(start) is float
+    assert 0 <= start <= max(frames - span, 0)
+
+
+# A video of 300 frames, 16 frames at rate 4: free length 236 at 30 fps, 236.064 at 29.97, 246 2/3 at 25.
+@pytest.mark.parametrize(
+    ("fps", "num_clips", "starts"),
+    [
+        (30, 1, [118]),
+        (30, 5, [0, 59, 118, 177, 236]),
+        (30, 10, [0, 26, 52, 78, 104, 130, 156, 182, 208, 234]),
+        (29.97, 1, [118]),
+        (29.97, 5, [0, 59, 118, 177, 236]),
+        (29.97, 10, [0, 26, 52, 78, 104, 130, 156, 182, 208, 234]),
+        (25, 1, [123]),
+        (25, 5, [0, 61, 122, 183, 244]),
+        (25, 10, [0, 27, 54, 81, 108, 135, 162, 189, 216, 243]),
+    ],
+)
+def test_view_starts_with_offset(fps, num_clips, starts):
+    span = clip_span(16, 4, fps, 30)
+    assert [view_start(300, span, i, num_clips, True) for i in range(num_clips)] == starts
+
+
+@pytest.mark.parametrize(
+    ("fps", "num_clips", "starts"),
+    [
+        (30, 1, [0]),
+        (30, 5, [0, 47.2, 94.4, 141.6, 188.8]),
+        (30, 10, [0, 23.6, 47.2, 70.8, 94.4, 118, 141.6, 165.2, 188.8, 212.4]),
+        (29.97, 1, [0]),
+        (29.97, 5, [0, 47.2128, 94.4256, 141.6384, 188.8512]),
+        (25, 1, [0]),
+        (25, 5, [0, 148 / 3, 296 / 3, 148, 592 / 3]),
+        (25, 10, [0, 74 / 3, 148 / 3, 74, 296 / 3, 370 / 3, 148, 518 / 3, 592 / 3, 222]),
+    ],
+)
+def test_view_starts_without_offset(fps, num_clips, starts):
+    span = clip_span(16, 4, fps, 30)
+    assert [view_start(300, span, i, num_clips, False) for i in range(num_clips)] == pytest.approx(starts, rel=1e-12)
+
+
+@pytest.mark.parametrize("use_offset", [True, False])
+def test_views_of_a_short_video_all_start_at_its_beginning(use_offset):
+    assert [view_start(40, 64.0, i, 5, use_offset) for i in range(5)] == [0] * 5
+    assert view_start(40, 64.0, 0, 1, use_offset) == 0
+
+
+# Indices.
+
+
+def test_indices_step_a_little_wider_than_the_rate():
+    """16 frames from 0 to 63: steps of 63 / 15 = 4.2, not 4."""
+    indices = clip_indices(0.0, 64.0, 16, 300)
+    assert indices.tolist() == [0, 4, 8, 12, 16, 21, 25, 29, 33, 37, 42, 46, 50, 54, 58, 63]
+    assert indices.dtype == np.int64
+
+
+def test_indices_with_a_step_of_63_over_31():
+    """32 frames at rate 2: steps of 2.03, so the truncation gains its frame at the very end."""
+    assert clip_indices(0.0, 64.0, 32, 300).tolist() == [*range(0, 61, 2), 63]
+    # From 0.9 on it gains it as soon as the fractions add up to 0.1: 0.9 + 4 * 63 / 31 = 9.03.
+    assert clip_indices(0.9, 64.0, 32, 300).tolist() == [0, 2, 4, 6, *range(9, 64, 2)]
+
+
+def test_indices_from_a_fractional_start():
+    # 47.25 + 4.2 i: 47.25, 51.45, 55.65, 59.85, 64.05, ... 101.85, 106.05, 110.25
+    expected = [47, 51, 55, 59, 64, 68, 72, 76, 80, 85, 89, 93, 97, 101, 106, 110]
+    assert clip_indices(47.25, 64.0, 16, 300).tolist() == expected
+
+
+def test_indices_are_computed_in_single_precision():
+    """In double precision the last position is 109.99999999, in single precision it is 110."""
+    start, span = 46.99999999, 64.0
+    assert start + span - 1 < 110
+    assert clip_indices(start, span, 16, 300)[-1] == 110
+
+
+def test_the_last_clip_reaches_the_end_only_with_offset():
+    span = clip_span(16, 4, 30, 30)
+    with_offset = clip_indices(view_start(300, span, 4, 5, True), span, 16, 300)
+    assert with_offset.tolist() == [236, 240, 244, 248, 252, 257, 261, 265, 269, 273, 278, 282, 286, 290, 294, 299]
+    without = clip_indices(view_start(300, span, 4, 5, False), span, 16, 300)
+    assert (without[0], without[-1]) == (188, 251)
+
+
+def test_short_videos_repeat_their_last_frame():
+    assert clip_indices(0.0, 64.0, 16, 10).tolist() == [0, 4, 8] + [9] * 13
+    assert clip_indices(0.0, 64.0, 16, 1).tolist() == [0] * 16
+    assert clip_indices(0.0, 1.0, 16, 1).tolist() == [0] * 16
+
+
+def test_one_frame():
+    assert clip_indices(7.9, 64.0, 1, 300).tolist() == [7]
+
+
+@given(
+    num_frames=st.integers(1, 64),
+    rate=st.integers(1, 16),
+    fps=st.floats(1, 120),
+    frames=st.integers(1, 3000),
+    clips=st.integers(1, 10),
+    use_offset=st.booleans(),
+    data=st.data(),
+)
+def test_indices_exist_and_never_go_back(num_frames, rate, fps, frames, clips, use_offset, data):
+    span = clip_span(num_frames, rate, fps, 30)
+    start = view_start(frames, span, data.draw(st.integers(0, clips - 1)), clips, use_offset)
+    indices = clip_indices(start, span, num_frames, frames)
+    assert indices.shape == (num_frames,)
+    assert 0 <= indices[0] and indices[-1] <= frames - 1
+    assert (np.diff(indices) >= 0).all()
+    if num_frames > 1 and frames > span:
+        # The clip lasts span - 1 frames from its first to its last, up to truncation and the rounding of float32.
+        assert abs((indices[-1] - indices[0]) - (span - 1)) <= 1.01
