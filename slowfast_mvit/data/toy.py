@@ -80,7 +80,7 @@ def render(label: int, toy: ToySet, rng: np.random.Generator) -> np.ndarray:
     center_x = np.full((1, 1, 1), W / 2 + rng.uniform(-0.1, 0.1) * W)
     center_y = np.full((1, 1, 1), H / 2 + rng.uniform(-0.1, 0.1) * H)
     angle = np.full((1, 1, 1), rng.uniform(0, 2 * math.pi))
-    radius = np.full((1, 1, 1), unit * rng.uniform(0.18, 0.3))
+    radius = np.full((1, 1, 1), unit * rng.uniform(0.3, 0.45))
     if pair == 0:
         center_x = center_x - 0.25 * W * progress
     elif pair == 1:

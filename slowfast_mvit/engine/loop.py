@@ -168,11 +168,12 @@ def _step(
     name_of: Callable[[int], str],
 ) -> dict[str, float]:
     """Gradients of one step, accumulated over its passes; returns the means over the step's clips."""
-    torch.manual_seed(step_seed(plan.seed, number))  # dropout and drop path are functions of (seed, step)
     rng = step_rng(plan.seed, number)
     means: dict[str, float] = {}
-    for _ in range(plan.passes_per_step):
+    for forward_pass in range(plan.passes_per_step):
         batch = next(stream).to(device)
+        # Dropout and drop path are functions of (seed, step, pass). Seeded after the loader, which draws when it starts.
+        torch.manual_seed(step_seed(plan.seed, number, forward_pass))
         share = len(batch) / plan.clips_per_step
         losses = task.losses(model, batch, rng)
         if not math.isfinite(float(losses["loss"].detach())):

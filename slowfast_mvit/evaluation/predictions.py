@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -81,7 +82,7 @@ def write_probabilities(result: MultiViewResult, names: np.ndarray, path: Path) 
     temporary.replace(path)
 
 
-def _format_number(value: float) -> str:
+def _format_number(value: Any) -> str:
     return f"{value:.6g}" if abs(value) < 1000 else f"{value:.3f}"
 
 

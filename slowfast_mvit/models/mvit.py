@@ -66,6 +66,8 @@ class MViT(nn.Module):
         ``xavier`` draws linear layers by their fan (Xavier uniform) and leaves convolutions at the framework's default:
         with a width of 32, a deviation of 0.02 is so small that training stands still for the first thousands of steps.
         """
+        if init not in ("official", "xavier"):
+            raise ValueError(f"init is {init!r}; it must be official or xavier")
         official, video = init == "official", len(self.arch.input_size) == 3
         bias = 0.02 if video else 0.0
         for module in self.modules():

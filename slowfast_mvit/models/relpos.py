@@ -22,9 +22,11 @@ def relative_index(num_queries: int, num_keys: int) -> Tensor:
     """
     ratio_q = max(num_keys / num_queries, 1.0)
     ratio_k = max(num_queries / num_keys, 1.0)
-    distance = torch.arange(num_queries)[:, None] * ratio_q - torch.arange(num_keys)[None, :] * ratio_k
-    distance += (num_keys - 1) * ratio_k
-    return distance.long()
+    with torch.inference_mode(False):  # the cached tensor also serves a later backward pass
+        queries, keys = torch.arange(num_queries, device="cpu"), torch.arange(num_keys, device="cpu")
+        distance = queries[:, None] * ratio_q - keys[None, :] * ratio_k
+        distance += (num_keys - 1) * ratio_k
+        return distance.long()
 
 
 def resize_table(table: Tensor, num_rows: int) -> Tensor:
@@ -72,8 +74,10 @@ def key_codes(k_grid: tuple[int, ...], axes: tuple[int, ...]) -> Tensor:
     (query, key) pair, so appending both to q and k turns a biased attention into a plain one that fused kernels take.
     """
     codes = []
-    for axis in axes:
-        shape = [1] * len(k_grid) + [k_grid[axis]]
-        shape[axis] = k_grid[axis]
-        codes.append(torch.eye(k_grid[axis]).reshape(shape).expand(*k_grid, -1).flatten(0, -2))
-    return torch.cat(codes, dim=-1)
+    with torch.inference_mode(False):  # the cached tensor also serves a later backward pass
+        for axis in axes:
+            shape = [1] * len(k_grid) + [k_grid[axis]]
+            shape[axis] = k_grid[axis]
+            one_hot = torch.eye(k_grid[axis], device="cpu").reshape(shape)
+            codes.append(one_hot.expand(*k_grid, -1).flatten(0, -2))
+        return torch.cat(codes, dim=-1)

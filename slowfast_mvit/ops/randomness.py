@@ -1,7 +1,7 @@
 """Stateless randomness: every draw is a function of what it is drawn for.
 
 What happens to a sample depends on (seed, epoch, sample, repeat) alone, and what happens inside a step on (seed, step,
-rank). So the number of workers changes nothing, and resuming needs no stored random state beyond the position.
+forward pass, rank). So the number of workers changes nothing, and resuming needs no stored random state beyond the position.
 """
 
 import numpy as np
@@ -19,9 +19,9 @@ def step_rng(seed: int, step: int) -> np.random.Generator:
     return np.random.default_rng([seed, _STEP, step])
 
 
-def step_seed(seed: int, step: int, rank: int = 0) -> int:
-    """Seed of torch's own generators inside a step (dropout, drop path): 0 .. 2**63 - 1."""
-    state = np.random.SeedSequence([seed, _STEP, step, rank + 1]).generate_state(1, np.uint64)
+def step_seed(seed: int, step: int, forward_pass: int = 0, rank: int = 0) -> int:
+    """Seed of torch's own generators in one forward pass of a step (dropout, drop path): 0 .. 2**63 - 1."""
+    state = np.random.SeedSequence([seed, _STEP, step, forward_pass + 1, rank]).generate_state(1, np.uint64)
     return int(state[0]) >> 1
 
 

@@ -8,7 +8,9 @@ Schedule = Callable[[float], float]
 
 
 def cosine(epoch: float, *, base: float, end: float, max_epoch: float, offset: float = 0.0) -> float:
-    """Half a cosine from ``base`` at ``offset`` to ``end`` at ``max_epoch``."""
+    """Half a cosine from ``base`` at ``offset`` to ``end`` at ``max_epoch``; ``base`` where the warm-up is all there is."""
+    if max_epoch <= offset:
+        return base
     progress = (epoch - offset) / (max_epoch - offset)
     return end + (base - end) * (math.cos(math.pi * progress) + 1.0) * 0.5
 

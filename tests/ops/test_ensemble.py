@@ -21,7 +21,7 @@ def test_one_view_is_the_video():
 
 
 def test_unknown_method():
-    with pytest.raises(ValueError, match="DATA.ENSEMBLE_METHOD is 'mean'; it must be sum or max"):
+    with pytest.raises(ValueError, match=r"DATA.ENSEMBLE_METHOD is 'mean'; it must be sum or max"):
         combine_views(VIEWS, "mean")
 
 

@@ -1,0 +1,121 @@
+"""Blocks against the plain formula: skip paths, widening in the attention and in the MLP, drop path."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from slowfast_mvit.models.block import MultiscaleBlock
+from slowfast_mvit.models.layout import plan_blocks
+from tests.models import reference
+from tests.models.small import CASES, VIDEO, assert_same_gradients, leaves, randomize
+
+GRID = {2: (9, 7), 3: (3, 9, 7)}
+
+
+def make_block(arch, index, drop_path_rate=0.0, batch=2):
+    spec = plan_blocks(arch, drop_path_rate)[index]
+    block = MultiscaleBlock(spec, arch)
+    randomize(block)
+    grid = GRID[len(arch.input_size)]
+    num_tokens = int(arch.cls_token) + torch.Size(grid).numel()
+    x = torch.randn(batch, num_tokens, spec.dim, generator=torch.Generator().manual_seed(1))
+    return block, x.requires_grad_(), grid
+
+
+def plain(arch, index, x, grid, state, keep=(1.0, 1.0)):
+    return reference.block(
+        x,
+        grid,
+        state,
+        keep=keep,
+        cls=arch.cls_token,
+        residual=arch.residual_pooling,
+        expand_in_attention=arch.expand_in_attention,
+        **reference.block_settings(arch)[index],
+    )
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_equals_the_plain_formula(name, index):
+    arch = CASES[name]
+    block, x, grid = make_block(arch, index)
+    state = leaves(block)
+    actual, actual_grid = block(x, grid)
+    expected, expected_grid = plain(arch, index, x, grid, state)
+    assert actual_grid == expected_grid
+    # Widening sums more and larger terms: the figures are of the order of 10.
+    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
+    assert_same_gradients(block, actual, expected, x, state)
+
+
+def test_projection_exists_only_where_the_width_changes():
+    in_attention = [hasattr(make_block(VIDEO, i)[0], "proj") for i in range(4)]
+    in_mlp = [hasattr(make_block(CASES["video, expansion in the MLP"], i)[0], "proj") for i in range(4)]
+    assert in_attention == [False, True, False, True]
+    assert in_mlp == [True, False, True, False]
+
+
+def test_the_plain_skip_is_the_input_itself():
+    """With both branches silent a block that does not widen is the identity: its skip is not normalised."""
+    block, x, grid = make_block(VIDEO, 0)
+    silence(block)
+    torch.testing.assert_close(block(x, grid)[0], x, rtol=0, atol=0)
+
+
+def test_the_widening_skip_is_a_map_of_the_normalised_input():
+    arch = replace(VIDEO, pool_q_stride=())
+    block, x, grid = make_block(arch, 1)
+    silence(block)
+    torch.testing.assert_close(block(x, grid)[0], block.proj(block.norm1(x)))
+    block, x, grid = make_block(replace(arch, expand_in_attention=False), 0)
+    silence(block)
+    torch.testing.assert_close(block(x, grid)[0], block.proj(block.norm2(x)))
+
+
+def test_the_skip_is_max_pooled_and_the_class_token_passes():
+    arch = replace(VIDEO, dim_mul=(), head_mul=())
+    block, _, _ = make_block(arch, 1)
+    silence(block)
+    ramp = torch.arange(1.0, 26.0).view(1, 25, 1).expand(1, 25, 8)  # 1 x 5 x 5, rows of five
+    out, grid = block(torch.cat((torch.full((1, 1, 8), -50.0), -ramp), dim=1), (1, 5, 5))
+    assert grid == (1, 3, 3)
+    # The largest of -ramp is the first of each window: rows 0, 1, 3 by columns 0, 1, 3.
+    assert (-out[0, :, 0]).tolist() == [50, 1, 2, 4, 6, 7, 9, 16, 17, 19]
+
+
+def silence(block):
+    with torch.no_grad():
+        for module in (block.attn.proj, block.mlp.fc2):
+            module.weight.zero_()
+            module.bias.zero_()
+
+
+def test_mlp_is_as_wide_as_its_ratio_says():
+    block, _, _ = make_block(VIDEO, 1)
+    assert tuple(block.mlp.fc1.weight.shape) == (64, 16)
+    block, _, _ = make_block(CASES["video, two heads at first"], 1)
+    assert tuple(block.mlp.fc1.weight.shape) == (72, 24)
+
+
+def test_drop_path_drops_whole_branches_of_single_samples():
+    batch = 32
+    block, x, grid = make_block(VIDEO, 3, drop_path_rate=0.5, batch=batch)
+    assert block.drop_path.drop_prob == 0.5
+    state = leaves(block)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        actual = block.train()(x, grid)[0]
+        # A branch is dropped, or kept and doubled.
+        cases = [plain(VIDEO, 3, x, grid, state, (a, b))[0] for a in (0.0, 2.0) for b in (0.0, 2.0)]
+        errors = torch.stack([(actual - case).abs().amax(dim=(1, 2)) for case in cases])
+        assert (errors.min(dim=0).values < 1e-4).all()
+        assert len(errors.argmin(dim=0).unique()) == 4
+        evaluated = block.eval()(x, grid)[0]
+        torch.testing.assert_close(evaluated, plain(VIDEO, 3, x, grid, state)[0], rtol=1e-5, atol=1e-4)
+
+
+def test_the_first_block_drops_nothing():
+    assert isinstance(make_block(VIDEO, 0, drop_path_rate=0.5)[0].drop_path, nn.Identity)

@@ -1,0 +1,134 @@
+"""Each mistake of a user ends in one sentence and a status that is not 0; nothing written before is lost."""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import run_net
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def failing(config_file: Path, capsys: pytest.CaptureFixture[str]):
+    """Run the config with overrides; it must fail. Returns the one error line."""
+
+    def run(*overrides: str) -> str:
+        assert run_net.main(["--cfg", str(config_file), *overrides]) == 2
+        said = capsys.readouterr().err
+        assert "Traceback" not in said
+        errors = [line for line in said.splitlines() if line.startswith("error: ")]
+        assert len(errors) == 1
+        return errors[0].removeprefix("error: ")
+
+    return run
+
+
+@pytest.fixture
+def copied_data(toy_data: Path, tmp_path: Path) -> Path:
+    """A copy of the toy set that may be spoiled."""
+    return Path(shutil.copytree(toy_data, tmp_path / "data"))
+
+
+def test_unknown_key(failing) -> None:
+    assert "did you mean TRAIN.BATCH_SIZE" in failing("TRAIN.BACH_SIZE", "3")
+
+
+def test_wrong_type(failing) -> None:
+    said = failing("MVIT.DEPTH", "banana")
+    assert "MVIT.DEPTH" in said and "integer" in said and "banana" in said
+
+
+def test_missing_dataset_folder(failing) -> None:
+    assert failing("DATA.PATH_TO_DATA_DIR", "/nowhere") == (
+        "the dataset folder /nowhere does not exist: set DATA.PATH_TO_DATA_DIR"
+    )
+
+
+def test_empty_list(failing, copied_data: Path) -> None:
+    (copied_data / "train.csv").write_text("")
+    said = failing("DATA.PATH_TO_DATA_DIR", str(copied_data))
+    assert said.startswith(f"{copied_data}/train.csv is empty")
+
+
+def test_label_out_of_range(failing) -> None:
+    said = failing("MODEL.NUM_CLASSES", "5")
+    assert "out of range 0..4" in said and "MODEL.NUM_CLASSES" in said
+
+
+def test_missing_files(failing, copied_data: Path) -> None:
+    for number in range(7):
+        (copied_data / "videos" / "train" / f"{number:05d}.mp4").unlink()
+    said = failing("DATA.PATH_TO_DATA_DIR", str(copied_data))
+    assert "7 of 24 files do not exist" in said
+    assert said.count(".mp4") == 5
+
+
+@pytest.mark.parametrize(
+    ("spoil", "cause"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 4]), ""),
+        (lambda path: path.write_text("this is no video\n" * 50), ""),
+        (lambda path: path.write_bytes(b""), "empty"),
+    ],
+    ids=["truncated", "text", "nothing"],
+)
+def test_unreadable_video(failing, copied_data: Path, tmp_path: Path, spoil, cause: str) -> None:
+    data = ("DATA.PATH_TO_DATA_DIR", str(copied_data))
+    spoil(copied_data / "videos" / "test" / "00003.mp4")
+    said = failing(*data, "TRAIN.ENABLE", "False")
+    assert "1 of 10 test videos could not be read" in said and "00003.mp4" in said and cause in said
+    predictions = tmp_path / "run" / "predictions"
+    assert list(pd.read_csv(predictions / "unreadable.csv")["video"]) == ["videos/test/00003.mp4"]
+    tested = pd.read_csv(predictions / "videos.csv")["video"]
+    assert len(tested) == 9 and "videos/test/00003.mp4" not in set(tested)
+    assert (tmp_path / "run" / "metrics.json").exists()
+
+    spoil(copied_data / "videos" / "train" / "00005.mp4")
+    said = failing(*data)
+    assert "00005.mp4" in said and "pyav" in said
+    assert len(pd.read_csv(predictions / "videos.csv")) == 9  # of the test before
+
+
+def test_checkpoint_of_another_model(failing, config_file: Path, tmp_path: Path) -> None:
+    assert run_net.main(["--cfg", str(config_file), "SOLVER.MAX_EPOCH", "1", "TEST.ENABLE", "False"]) == 0
+    weights = tmp_path / "run" / "checkpoints" / "checkpoint_epoch_00001.pyth"
+    said = failing("TRAIN.ENABLE", "False", "TEST.CHECKPOINT_FILE_PATH", str(weights), "MVIT.EMBED_DIM", "16")
+    assert "weights of another model" in said and str(weights) in said
+    said = failing("MVIT.EMBED_DIM", "16")  # resuming in the folder of another model
+    assert "weights of another model" in said
+    assert weights.exists()
+
+
+def test_missing_checkpoint(failing) -> None:
+    said = failing("TRAIN.ENABLE", "False", "TEST.CHECKPOINT_FILE_PATH", "/nowhere.pyth")
+    assert said == "the checkpoint /nowhere.pyth does not exist"
+
+
+def test_crop_larger_than_the_resized_frame(failing) -> None:
+    said = failing("DATA.TRAIN_CROP_SIZE", "96", "DATA.TEST_CROP_SIZE", "96")
+    assert "96" in said and "DATA.TRAIN_JITTER_SCALES" in said
+
+
+def test_frames_not_divisible_by_the_stem(failing) -> None:
+    said = failing("DATA.NUM_FRAMES", "9")
+    assert "DATA.NUM_FRAMES" in said and "MVIT.PATCH_STRIDE" in said
+
+
+def test_gpu_that_is_not_there(failing) -> None:
+    assert "set NUM_GPUS 0" in failing("NUM_GPUS", "1")
+
+
+def test_setting_of_a_later_version(failing) -> None:
+    assert "SOLVER.LAYER_DECAY" in failing("SOLVER.LAYER_DECAY", "0.75")
+
+
+def test_missing_config(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_net.main(["--cfg", "nowhere.yaml"]) == 2
+    assert "nowhere.yaml" in capsys.readouterr().err
+
+
+def test_debug_shows_the_traceback(config_file: Path) -> None:
+    with pytest.raises(ValueError, match="does not exist"):
+        run_net.main(["--cfg", str(config_file), "--debug", "DATA.PATH_TO_DATA_DIR", "/nowhere"])

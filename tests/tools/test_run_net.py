@@ -1,0 +1,127 @@
+"""The main command from end to end, in this process and in real ones."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import run_net
+import torch
+
+from slowfast_mvit.data.toy import CLASSES
+
+ROOT = Path(__file__).parents[2]
+TOP = [f"top{rank}{part}" for rank in range(1, 6) for part in ("", "_name", "_score")]
+
+
+def run(config: Path, *overrides: str) -> int:
+    return run_net.main(["--cfg", str(config), *overrides])
+
+
+def start(config: Path, *overrides: str) -> subprocess.Popen[str]:
+    command = [sys.executable, str(ROOT / "tools" / "run_net.py"), "--cfg", str(config), *overrides]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def test_training_and_test_leave_complete_files(config_file: Path, tmp_path: Path, toy_data: Path) -> None:
+    assert run(config_file, "TEST.SAVE_PROBABILITIES", "True", "TEST.NUM_SPATIAL_CROPS", "3") == 0
+    out = tmp_path / "run"
+    names = [line.rsplit(" ", 1)[0] for line in (toy_data / "test.csv").read_text().splitlines()]
+
+    clips = pd.read_csv(out / "predictions" / "clips.csv")
+    head = ["video", "label", "label_name", "clip_index", "crop_index", "start_sec", "end_sec"]
+    assert list(clips.columns) == head + TOP
+    views = {(name, clip, crop) for name in names for clip in range(3) for crop in range(3)}
+    assert set(zip(clips["video"], clips["clip_index"], clips["crop_index"], strict=True)) == views
+    assert len(clips) == len(views)
+    # 48 frames at 30 fps, clips of 32: starts 0, 8, 16, and the last of 8 indices is 31 frames on.
+    assert sorted(set(clips["start_sec"])) == pytest.approx([0, 8 / 30, 16 / 30], abs=1e-3)
+    assert sorted(set(clips["end_sec"])) == pytest.approx([31 / 30, 39 / 30, 47 / 30], abs=1e-3)
+
+    videos = pd.read_csv(out / "predictions" / "videos.csv")
+    assert list(videos.columns) == ["video", "label", "label_name", "num_views", *TOP]
+    assert list(videos["video"]) == names
+    assert set(videos["num_views"]) == {9}
+    label_names = json.loads((out / "labels.json").read_text())
+    assert label_names == {name: number for number, name in enumerate(sorted(CLASSES))}
+    assert all(label_names[name] == label for name, label in zip(videos["label_name"], videos["label"], strict=True))
+
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["top1_acc"] == pytest.approx((videos["label"] == videos["top1"]).mean() * 100)
+    assert (metrics["num_videos"], metrics["num_views"], metrics["precision"]) == (10, 9, "float32")
+    assert metrics["protocol"] == "3 clips x 3 crops, short side 64, crop 64, sum"
+
+    stored = np.load(out / "predictions" / "probabilities.npz")
+    assert stored["views"].shape == (10, 9, 8)
+    assert stored["views"].mean(axis=1) == pytest.approx(stored["video_scores"], abs=1e-6)
+    assert list(stored["video_scores"].argmax(axis=1)) == list(videos["top1"])
+
+    kinds = [json.loads(line)["kind"] for line in (out / "log.jsonl").read_text().splitlines()]
+    assert kinds.count("train") == 2 and kinds.count("val") == 1
+    checkpoint = torch.load(out / "checkpoints" / "checkpoint_epoch_00002.pyth", weights_only=True)
+    assert checkpoint["epoch"] == 1 and checkpoint["label_names"] == sorted(CLASSES)
+    assert "MVIT:" in checkpoint["cfg"]
+
+
+def test_killed_training_goes_on_as_if_nothing_had_happened(config_file: Path, tmp_path: Path) -> None:
+    overrides = ["SOLVER.MAX_EPOCH", "4", "TRAIN.BATCH_SIZE", "4", "LOG_PERIOD", "1", "MODEL.DROPOUT_RATE", "0.5"]
+    log = tmp_path / "run" / "log.jsonl"
+    process = start(config_file, *overrides)
+    deadline = time.monotonic() + 120
+    # The third epoch is under way: its second step of six is logged.
+    while not (log.exists() and '"step": 14,' in log.read_text()):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (tmp_path / "run" / "metrics.json").exists()
+
+    again = start(config_file, *overrides)
+    _, said = again.communicate(timeout=120)
+    assert again.returncode == 0, said
+    assert "going on after epoch 2" in said
+    whole = start(config_file, *overrides, "OUTPUT_DIR", str(tmp_path / "whole"))
+    assert whole.wait(timeout=120) == 0
+
+    resumed, uninterrupted = (
+        torch.load(folder / "checkpoints" / "checkpoint_epoch_00004.pyth", weights_only=True)["model_state"]
+        for folder in (tmp_path / "run", tmp_path / "whole")
+    )
+    assert all(torch.equal(resumed[name], uninterrupted[name]) for name in uninterrupted)
+    assert (tmp_path / "run" / "metrics.json").read_text() == (tmp_path / "whole" / "metrics.json").read_text()
+
+
+def test_toy_runs_a_recipe_that_has_no_data(config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["--cfg", str(config_file), "--toy", "DATA.PATH_TO_DATA_DIR", "/nowhere", "MODEL.NUM_CLASSES", "400"]
+    assert run_net.main(argv) == 0
+    assert "means nothing" in capsys.readouterr().out.splitlines()[-1]
+    steps = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in steps if line["kind"] == "train"] == [1, 2]
+    assert len(pd.read_csv(tmp_path / "run" / "predictions" / "videos.csv")) == 4
+
+
+def test_overrides_may_stand_bare_or_after_opts(config_file: Path, tmp_path: Path) -> None:
+    base = ["--cfg", str(config_file)]
+    parser = run_net._parser()
+    for argv in (
+        [*base, "SOLVER.MAX_EPOCH", "1", "TEST.NUM_ENSEMBLE_VIEWS", "-1"],
+        [*base, "--opts", "SOLVER.MAX_EPOCH", "1", "TEST.NUM_ENSEMBLE_VIEWS", "-1"],
+        ["SOLVER.MAX_EPOCH", "1", "TEST.NUM_ENSEMBLE_VIEWS", "-1", *base],
+        [*base, "--toy", "SOLVER.MAX_EPOCH", "1", "TEST.NUM_ENSEMBLE_VIEWS", "-1"],
+    ):
+        files, overrides = run_net._split(parser.parse_intermixed_args(argv))
+        assert files == [str(config_file)]
+        assert overrides == ["SOLVER.MAX_EPOCH", "1", "TEST.NUM_ENSEMBLE_VIEWS", "-1"]
+
+
+def test_bfloat16_is_used_and_said(config_file: Path, tmp_path: Path) -> None:
+    assert run(config_file, "TRAIN.ENABLE", "False", "MODEL.PRECISION", "bfloat16") == 0
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["precision"] == "bfloat16"
