@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from slowfast_mvit.build.job import run_job, toy_job
-from slowfast_mvit.config.load import ConfigError, load_config
+from slowfast_mvit.config.load import load_config
 from slowfast_mvit.data.video import VideoError
 from slowfast_mvit.engine.log import log_to_screen
 from slowfast_mvit.errors import UserError
@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(f"top-1 {metrics['top1_acc']:.2f} %, top-5 {metrics['top5_acc']:.2f} % ({metrics['protocol']})")
             if args.toy:
                 print("This ran on generated videos: that accuracy means nothing, except that the recipe runs here.")
-    except (ConfigError, UserError, VideoError) as error:
+    except (UserError, VideoError, OSError) as error:
         if args.debug:
             raise
         print(f"error: {error}", file=sys.stderr)

@@ -8,16 +8,24 @@ from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.augment import RandAugment, parse_rand_augment
 from slowfast_mvit.data.clips import ClipSampling, MultiViewVideos, TrainClips
 from slowfast_mvit.data.erasing import RandomErasing
-from slowfast_mvit.data.kinetics import VideoList, read_split
+from slowfast_mvit.data.kinetics import VideoList, read_label_names, read_split
 from slowfast_mvit.data.loader import StepPlan
 from slowfast_mvit.data.transforms import AreaAspectCrop, CropRule, JitterCrop, TrainTransform
+from slowfast_mvit.errors import UserError
 from slowfast_mvit.evaluation.multiview import ViewProtocol
 
 _Number = TypeVar("_Number", int, float)
 
 
 def videos_of(config: Config, split: str, label_names: Sequence[str] = ()) -> VideoList:
-    """The list of a split (train, val, test); ``label_names`` of a checkpoint number its labels."""
+    """The list of a split (train, val, test).
+
+    Its labels are numbered by ``label_names`` (of a checkpoint), else by TENSORBOARD.CLASS_NAMES_PATH, else by the dataset.
+    """
+    if not config.DATA.PATH_TO_DATA_DIR:
+        raise UserError("DATA.PATH_TO_DATA_DIR is not set: give the folder that holds train.csv, val.csv and test.csv")
+    if not label_names and config.TENSORBOARD.CLASS_NAMES_PATH:
+        label_names = read_label_names(Path(config.TENSORBOARD.CLASS_NAMES_PATH))
     return read_split(
         Path(config.DATA.PATH_TO_DATA_DIR),
         split,
@@ -27,6 +35,12 @@ def videos_of(config: Config, split: str, label_names: Sequence[str] = ()) -> Vi
         columns=config.DATA.LIST_COLUMNS,
         label_names=label_names,
     )
+
+
+def has_split(config: Config, split: str) -> bool:
+    """Whether the dataset has a list or a folder of that split."""
+    root = Path(config.DATA.PATH_TO_DATA_DIR)
+    return (root / f"{split}.csv").is_file() or (root / split).is_dir()
 
 
 def sampling_of(config: Config) -> ClipSampling:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from slowfast_mvit.build.data import videos_of
 from slowfast_mvit.build.evaluate import run_test
 from slowfast_mvit.build.readiness import refuse_unbuilt
 from slowfast_mvit.build.run import RunFolder, choose_device
@@ -31,6 +32,8 @@ def run_job(config: Config) -> dict[str, object] | None:
     except OSError as error:
         raise UserError(f"OUTPUT_DIR {folder.root} cannot be written to: {error.strerror}") from error
     if config.TRAIN.ENABLE:
+        if config.TEST.ENABLE:
+            videos_of(config, "test")  # a mistake in the test list should not wait until the training is over
         run_training(config, device)
     return run_test(config, device) if config.TEST.ENABLE else None
 

@@ -29,6 +29,8 @@ def refuse_unbuilt(config: Config) -> None:
         "TRAIN.CHECKPOINT_IN_INIT True": config.TRAIN.CHECKPOINT_IN_INIT,
         "TEST.NUM_TEMPORAL_CLIPS, or NUM_ENSEMBLE_VIEWS -1": test
         and (bool(config.TEST.NUM_TEMPORAL_CLIPS) or config.TEST.NUM_ENSEMBLE_VIEWS < 1),
+        "TEST.SAVE_RESULTS_PATH (use TEST.SAVE_PROBABILITIES)": test and bool(config.TEST.SAVE_RESULTS_PATH),
+        "TASK": bool(config.TASK),
         "TENSORBOARD.ENABLE True": config.TENSORBOARD.ENABLE,
     }
     asked = [setting for setting, on in unbuilt.items() if on]

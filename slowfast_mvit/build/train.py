@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from slowfast_mvit.batches import ClipBatch, UnreadableVideo
-from slowfast_mvit.build.data import step_plan, train_clips, videos_of, view_protocol
+from slowfast_mvit.build.data import has_split, step_plan, train_clips, videos_of, view_protocol
 from slowfast_mvit.build.evaluate import evaluate_videos
 from slowfast_mvit.build.model import build_model
 from slowfast_mvit.build.run import RunFolder, classification_of, precision_of
@@ -43,6 +43,11 @@ def run_training(config: Config, device: torch.device) -> None:
     plan = step_plan(config, videos)
     label_names = videos.label_names
     write_json({name: number for number, name in enumerate(label_names)}, folder.labels)
+    validation = None
+    if has_split(config, "val"):
+        validation = videos_of(config, "val", label_names)
+    else:
+        _LOG.info("%s has no val split: training without validation", config.DATA.PATH_TO_DATA_DIR)
     model.to(device)
     _move_state(optimizer, device)
     precision = precision_of(config, device, training=True)
@@ -72,8 +77,8 @@ def run_training(config: Config, device: torch.device) -> None:
                         "label_names": list(label_names),
                     },
                 )
-            if last or (epoch + 1) % config.TRAIN.EVAL_PERIOD == 0:
-                _validate(config, model, label_names, device, precision, epoch, log)
+            if validation is not None and (last or (epoch + 1) % config.TRAIN.EVAL_PERIOD == 0):
+                _validate(config, model, validation, device, precision, epoch, log)
 
         fit(
             model,
@@ -207,7 +212,7 @@ def _announce(
 def _validate(
     config: Config,
     model: nn.Module,
-    label_names: tuple[str, ...],
+    videos: VideoList,
     device: torch.device,
     precision: str,
     epoch: int,
@@ -215,9 +220,7 @@ def _validate(
 ) -> None:
     """Accuracy on the val split by one centred clip and one centre crop."""
     one_crop = replace(config, TEST=replace(config.TEST, NUM_ENSEMBLE_VIEWS=1, NUM_SPATIAL_CROPS=1))
-    tested = evaluate_videos(
-        config, model, videos_of(config, "val", label_names), view_protocol(one_crop), device, precision, "validation"
-    )
+    tested = evaluate_videos(config, model, videos, view_protocol(one_crop), device, precision, "validation")
     top1, top5 = tested.result.accuracy(1), tested.result.accuracy(5)
     log.write("val", epoch=epoch + 1, top1_acc=top1, top5_acc=top5, num_unreadable=len(tested.unreadable))
     _LOG.info("epoch %d: validation top-1 %.2f %%, top-5 %.2f %%", epoch + 1, top1, top5)

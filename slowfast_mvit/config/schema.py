@@ -45,7 +45,10 @@ class Train:
     CHECKPOINT_TYPE: str = key("pytorch", "Format of that file", choices=("pytorch",))
     CHECKPOINT_INFLATE: bool = key(False, "Image weights: repeat kernels over time and divide by its length")
     CHECKPOINT_IN_INIT: bool = key(False, "Adapt image or video weights to this model's axes and position tables")
-    CHECKPOINT_EPOCH_RESET: bool = key(False, "Take only the weights: start at epoch 0 with a fresh optimizer")
+    CHECKPOINT_EPOCH_RESET: bool = key(
+        False,
+        "No effect here: CHECKPOINT_FILE_PATH always gives weights only, and AUTO_RESUME alone goes on with a run",
+    )
     CHECKPOINT_CLEAR_NAME_PATTERN: tuple[str, ...] = key((), "Texts removed from parameter names, e.g. backbone.")
     MIXED_PRECISION: bool = key(False, "PySlowFast's switch for half precision; here the same as MODEL.PRECISION auto")
     KILL_LOSS_EXPLOSION_FACTOR: float = key(

@@ -184,14 +184,22 @@ def _is_number(text: str) -> bool:
     return text.removeprefix("-").isdecimal()
 
 
-def _stored_names(root: Path) -> tuple[str, ...]:
-    path = root / LABEL_FILE
-    if not path.is_file():
-        return ()
+def read_label_names(path: Path) -> tuple[str, ...]:
+    """Label names of a JSON file: a list of names, or an object from name to number.
+
+    Raises:
+        UserError: no such file, or another content.
+    """
     try:
         return parse_label_names(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise UserError(f"the file of class names {path} does not exist") from None
     except ValueError as error:
         raise UserError(f"{path} should be a JSON list of names, or an object from name to number: {error}") from error
+
+
+def _stored_names(root: Path) -> tuple[str, ...]:
+    return read_label_names(root / LABEL_FILE) if (root / LABEL_FILE).is_file() else ()
 
 
 def parse_label_names(stored: object) -> tuple[str, ...]:

@@ -104,7 +104,8 @@ def write_video(path: Path, film: np.ndarray, fps: Fraction | int = FPS) -> None
         stream = container.add_stream("libx264", rate=fps)
         stream.height, stream.width = film.shape[1:3]
         stream.pix_fmt = "yuv420p"
-        stream.options = {"preset": "veryfast", "crf": "20", "threads": "1"}
+        # Without mbtree: with it, x264's assembly makes other bytes of the same frames at every run.
+        stream.options = {"preset": "veryfast", "crf": "20", "threads": "1", "x264-params": "mbtree=0"}
         for frame in film:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())

@@ -63,10 +63,8 @@ def straight_view(views, rows, crop, num_crops, short_side, crop_size):
     clip = views.frames[rows].float().permute(0, 3, 1, 2) / 255
     clip = (clip - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
     height, width = clip.shape[-2:]
-    if height <= width:
-        size = (short_side, int(width / height * short_side))
-    else:
-        size = (int(height / width * short_side), short_side)
+    longer = int(max(height, width) / min(height, width) * short_side)
+    size = (short_side, longer) if height <= width else (longer, short_side)
     clip = F.interpolate(clip, size=size, mode="bilinear", align_corners=False, antialias=False)
     free_y, free_x = size[0] - crop_size, size[1] - crop_size
     top, left = -(-free_y // 2), -(-free_x // 2)  # the middle, rounded up
@@ -257,5 +255,5 @@ def test_as_many_best_classes_as_there_are(num_classes, kept):
 
 def test_an_unknown_ensemble():
     collector = evaluator("mean")
-    with pytest.raises(ValueError, match="DATA.ENSEMBLE_METHOD is 'mean'; it must be sum or max"):
+    with pytest.raises(ValueError, match=r"DATA\.ENSEMBLE_METHOD is 'mean'; it must be sum or max"):
         collector.add(*scores(ROWS, views=VIEWS))

@@ -99,7 +99,9 @@ def test_killed_training_goes_on_as_if_nothing_had_happened(config_file: Path, t
     assert (tmp_path / "run" / "metrics.json").read_text() == (tmp_path / "whole" / "metrics.json").read_text()
 
 
-def test_toy_runs_a_recipe_that_has_no_data(config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_toy_runs_a_recipe_that_has_no_data(
+    config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     argv = ["--cfg", str(config_file), "--toy", "DATA.PATH_TO_DATA_DIR", "/nowhere", "MODEL.NUM_CLASSES", "400"]
     assert run_net.main(argv) == 0
     assert "means nothing" in capsys.readouterr().out.splitlines()[-1]

@@ -1,0 +1,308 @@
+"""The one loop on models so small that every number can be worked out."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from slowfast_mvit.batches import ClipBatch
+from slowfast_mvit.engine.log import JsonLog, ProgressBar
+from slowfast_mvit.engine.loop import FitPlan, evaluate, fit
+from slowfast_mvit.errors import UserError
+from slowfast_mvit.ops.randomness import step_rng
+from slowfast_mvit.ops.schedule import make_schedule
+
+CPU = torch.device("cpu")
+
+
+def batch(values, labels, videos=None):
+    """Clips of one pixel."""
+    count = len(values)
+    return ClipBatch(
+        video=torch.tensor(values, dtype=torch.float32).view(count, 1, 1, 1, 1).expand(count, 3, 1, 1, 1).clone(),
+        labels=torch.tensor(labels),
+        video_index=torch.arange(count) if videos is None else torch.tensor(videos),
+        clip_index=torch.zeros(count).long(),
+        crop_index=torch.zeros(count).long(),
+        start_sec=torch.zeros(count).double(),
+        end_sec=torch.ones(count).double(),
+    )
+
+
+class Squares:
+    """(w x + b - label) squared, meant over the batch; remembers what the loop asks for."""
+
+    def __init__(self):
+        self.draws, self.train_modes = [], []
+
+    def losses(self, model, batch, rng):
+        self.draws.append(rng.random())
+        self.train_modes.append(model.training)
+        out = model(batch.video[:, :1, 0, 0, 0])[:, 0]
+        return {"loss": ((out - batch.labels) ** 2).mean(), "mean_out": out.detach().mean()}
+
+
+def line(weight=0.0, bias=0.0):
+    layer = nn.Linear(1, 1)
+    with torch.no_grad():
+        layer.weight.fill_(weight), layer.bias.fill_(bias)
+    return layer
+
+
+class Recorder(torch.optim.SGD):
+    """Plain descent that notes the rates it steps with."""
+
+    def __init__(self, parameters):
+        super().__init__(parameters, lr=123.0)
+        self.rates = []
+
+    def step(self, closure=None):
+        self.rates.append(self.param_groups[0]["lr"])
+        return super().step(closure)
+
+
+def run(tmp_path, model, batches, plan, *, task=None, schedule=lambda epoch: 0.1, optimizer=None, after=None, name=str):
+    optimizer = optimizer or Recorder(model.parameters())
+    with JsonLog(tmp_path / "log.jsonl") as log:
+        fit(
+            model,
+            task or Squares(),
+            batches,
+            optimizer,
+            schedule,
+            plan,
+            device=CPU,
+            log=log,
+            name_of=name,
+            after_epoch=after or (lambda epoch: None),
+        )
+    return optimizer
+
+
+def logged(tmp_path):
+    return [json.loads(text) for text in (tmp_path / "log.jsonl").read_text().splitlines()]
+
+
+def plan(**changed):
+    return replace(FitPlan(num_epochs=1, steps_per_epoch=1, passes_per_step=1, clips_per_step=2), **changed)
+
+
+def test_one_step_by_hand(tmp_path):
+    model = line(1.0, 0.0)
+    run(tmp_path, model, [batch([1.0, 3.0], [2, 2])], plan())
+    # Errors -1 and 1: gradients of w (2 * -1 * 1 + 2 * 1 * 3) / 2 = 2, of b 0; rate 0.1.
+    assert model.weight.item() == pytest.approx(0.8) and model.bias.item() == pytest.approx(0.0)
+    (entry,) = logged(tmp_path)
+    assert (entry["kind"], entry["epoch"], entry["step"], entry["steps"]) == ("train", 1, 1, 1)
+    assert (entry["loss"], entry["mean_out"], entry["lr"]) == (1.0, 2.0, 0.1)
+    assert entry["grad_norm"] is None and 0 <= entry["data_wait_share"] <= 1 and entry["seconds"] >= 0
+
+
+def test_the_loss_falls(tmp_path):
+    model, epochs = line(), []
+    data = batch([0.0, 1.0, 2.0, 3.0], [1, 3, 5, 7])
+    run(
+        tmp_path,
+        model,
+        (data for _ in range(120)),
+        plan(num_epochs=3, steps_per_epoch=40, clips_per_step=4),
+        after=epochs.append,
+    )
+    losses = [entry["loss"] for entry in logged(tmp_path)]
+    assert losses[0] > 10 * losses[-1] and losses == sorted(losses, reverse=True)
+    assert (model.weight.item(), model.bias.item()) == pytest.approx((2, 1), abs=0.1)
+    assert epochs == [0, 1, 2]
+
+
+@pytest.mark.parametrize("sizes", [(2, 2, 2), (4, 2), (1, 5), (6,)])
+def test_accumulation_equals_the_big_batch(tmp_path, sizes):
+    values, labels = [0.5, -1.0, 2.0, 3.0, -0.25, 1.5], [1, 0, 3, 2, 5, 4]
+    parts, start = [], 0
+    for size in sizes:
+        parts.append(batch(values[start : start + size], labels[start : start + size]))
+        start += size
+    one, other = line(0.3, -0.2), line(0.3, -0.2)
+    run(tmp_path / "a", one, [batch(values, labels)] * 2, plan(steps_per_epoch=2, clips_per_step=6))
+    run(tmp_path / "b", other, parts * 2, plan(steps_per_epoch=2, passes_per_step=len(sizes), clips_per_step=6))
+    torch.testing.assert_close(other.state_dict(), one.state_dict(), rtol=1e-6, atol=1e-6)
+    for a, b in zip(logged(tmp_path / "a"), logged(tmp_path / "b"), strict=True):
+        assert (a["loss"], a["mean_out"]) == pytest.approx((b["loss"], b["mean_out"]), rel=1e-5)
+
+
+def test_gradients_do_not_outlive_their_step(tmp_path):
+    model = line(1.0, 0.0)
+    run(tmp_path, model, [batch([1.0], [0]), batch([0.0], [0])], plan(steps_per_epoch=2, clips_per_step=1))
+    # First step: both gradients 2, so w 0.8 and b -0.2. Second: x = 0 leaves w alone; b's gradient is -0.4.
+    assert model.weight.item() == pytest.approx(0.8) and model.bias.item() == pytest.approx(-0.16)
+    assert model.weight.grad is None
+
+
+def test_learning_rates_are_the_schedules_at_fractional_epochs(tmp_path):
+    schedule = make_schedule("cosine", base=0.1, max_epoch=3, end=0.01, warmup_start=0.001, warmup_epochs=1.0)
+    optimizer = run(
+        tmp_path,
+        line(),
+        [batch([1.0, 0.0], [1, 0])] * 8,
+        plan(num_epochs=3, steps_per_epoch=4, first_epoch=1, log_period=3),
+        schedule=schedule,
+    )
+    expected = [1, 1.25, 1.5, 1.75, 2, 2.25, 2.5, 2.75]
+    assert optimizer.rates == [schedule(epoch) for epoch in expected]
+    assert optimizer.rates[2] == pytest.approx(0.01 + 0.09 * 0.5 * (math.cos(math.pi / 2) + 1))
+    entries = logged(tmp_path)  # every third step of an epoch, and its last
+    assert [(entry["epoch"], entry["step"]) for entry in entries] == [(2, 7), (2, 8), (3, 11), (3, 12)]
+    assert [entry["lr"] for entry in entries] == [schedule(epoch) for epoch in (1.5, 1.75, 2.5, 2.75)]
+    assert {entry["steps"] for entry in entries} == {12}
+
+
+@pytest.mark.parametrize(("bad", "said"), [(math.nan, "nan"), (math.inf, "inf")])
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, bad, said):
+    model = line(1.0, 0.0)
+    after_first = []
+    batches = [
+        batch([1.0, 3.0], [2, 2]),
+        batch([1.0, 1.0], [2, 2]),
+        batch([1.0, 1.0], [2, 2]),
+        batch([1.0, bad, 1.0], [2, 2, 2], videos=[4, 9, 4]),
+    ]
+    optimizer = Recorder(model.parameters())
+    optimizer.register_step_post_hook(
+        lambda *_: after_first.append({k: v.clone() for k, v in model.state_dict().items()})
+    )
+    with pytest.raises(UserError) as caught:
+        run(
+            tmp_path,
+            model,
+            batches,
+            plan(steps_per_epoch=2, passes_per_step=2, clips_per_step=4),
+            optimizer=optimizer,
+            name=lambda index: f"film {index}.mp4",
+        )
+    assert str(caught.value) == (
+        f"the loss is {said} at step 2 on the clips film 4.mp4, film 9.mp4: "
+        "lower SOLVER.BASE_LR, clip gradients (SOLVER.CLIP_GRAD_L2NORM), or look at these videos"
+    )
+    assert len(after_first) == 1
+    torch.testing.assert_close(dict(model.state_dict()), after_first[0], rtol=0, atol=0)
+
+
+def gradient_step(tmp_path, **clipping):
+    """What one step subtracts, at a rate of 1, where the gradients of w and b are -8 and -6."""
+    model = line()
+    run(tmp_path, model, [batch([4 / 3], [3])], plan(clips_per_step=1, **clipping), schedule=lambda epoch: 1.0)
+    return (model.weight.item(), model.bias.item()), logged(tmp_path)[0]["grad_norm"]
+
+
+def test_gradient_clipping(tmp_path):
+    assert gradient_step(tmp_path / "none") == (pytest.approx((8, 6)), None)
+    assert gradient_step(tmp_path / "norm", clip_grad_norm=5.0) == (pytest.approx((4, 3), rel=1e-5), pytest.approx(10))
+    assert gradient_step(tmp_path / "wide", clip_grad_norm=50.0) == (pytest.approx((8, 6)), pytest.approx(10))
+    assert gradient_step(tmp_path / "value", clip_grad_value=7.0) == (pytest.approx((7, 6)), None)
+    assert gradient_step(tmp_path / "both", clip_grad_value=7.0, clip_grad_norm=5.0) == (pytest.approx((7, 6)), None)
+
+
+class Dropped(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(7)
+        self.first, self.drop, self.last = nn.Linear(1, 16), nn.Dropout(0.5), nn.Linear(16, 1)
+
+    def forward(self, x):
+        return self.last(self.drop(self.first(x)))
+
+
+def train_dropped(tmp_path, first_epoch=0, num_epochs=4, seed=0, state=None, disturb=0):
+    """Four epochs of two steps of two passes; returns the weights and the optimizer after `num_epochs`."""
+    model = Dropped()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.0)
+    if state is not None:
+        model.load_state_dict(state[0])
+        optimizer.load_state_dict(state[1])
+    data = [batch([0.1 * i, -0.2 * i, 0.5], [1, 0, 2]) for i in range(16)][first_epoch * 4 :]
+    torch.manual_seed(disturb)
+    run(
+        tmp_path,
+        model,
+        data,
+        plan(
+            num_epochs=num_epochs,
+            steps_per_epoch=2,
+            passes_per_step=2,
+            clips_per_step=6,
+            first_epoch=first_epoch,
+            seed=seed,
+        ),
+        schedule=make_schedule("cosine", base=0.05, max_epoch=4),
+        optimizer=optimizer,
+        after=lambda epoch: torch.rand(epoch + 1 + disturb),  # a validation that draws
+    )
+    return model.state_dict(), optimizer.state_dict()
+
+
+def test_a_resumed_run_equals_the_whole_one_bitwise(tmp_path):
+    whole, _ = train_dropped(tmp_path / "whole")
+    for stop in (1, 3):
+        half = train_dropped(tmp_path / f"half{stop}", num_epochs=stop, disturb=stop)
+        resumed, _ = train_dropped(tmp_path / f"rest{stop}", first_epoch=stop, state=half, disturb=55)
+        for name, tensor in whole.items():
+            assert torch.equal(tensor, resumed[name]), name
+    other, _ = train_dropped(tmp_path / "other", seed=1)
+    assert not torch.equal(whole["first.weight"], other["first.weight"])
+
+
+def test_draws_of_a_step(tmp_path):
+    task = Squares()
+    run(
+        tmp_path,
+        line(),
+        [batch([1.0], [1])] * 4,
+        plan(num_epochs=3, steps_per_epoch=2, first_epoch=1, clips_per_step=1, seed=5),
+        task=task,
+    )
+    assert task.draws == [step_rng(5, step).random() for step in (2, 3, 4, 5)]
+
+
+def test_passes_of_a_step_draw_one_after_the_other(tmp_path):
+    task = Squares()
+    run(tmp_path, line(), [batch([1.0], [1])] * 2, plan(passes_per_step=2, clips_per_step=2, seed=5), task=task)
+    rng = step_rng(5, 0)
+    assert task.draws == [rng.random(), rng.random()] and task.draws[0] != task.draws[1]
+
+
+def test_training_mode_comes_back_after_a_validation(tmp_path):
+    model, task = line(), Squares()
+    run(
+        tmp_path,
+        model,
+        [batch([1.0, 0.0], [1, 0])] * 4,
+        plan(num_epochs=2, steps_per_epoch=2),
+        task=task,
+        after=lambda epoch: model.eval(),
+    )
+    assert task.train_modes == [True] * 4
+
+
+def test_no_batch_is_taken_too_many(tmp_path):
+    stream = iter([batch([1.0, 0.0], [1, 0])] * 5)
+    run(tmp_path, line(), stream, plan(num_epochs=2, steps_per_epoch=2))
+    assert len(list(stream)) == 1
+
+
+def test_evaluate():
+    model, taken = nn.Linear(1, 2), []
+
+    class Collector:
+        def add(self, batch, scores):
+            assert scores.is_inference() and not scores.requires_grad
+            taken.append((batch, scores))
+
+    batches = [batch([1.0, 2.0], [0, 1]), batch([3.0], [1])]
+    bar = ProgressBar("test", 2)
+    evaluate(lambda b: model(b.video[:, :1, 0, 0, 0]), iter(batches), Collector(), bar)
+    bar.close()
+    assert [b for b, _ in taken] == batches and [len(scores) for _, scores in taken] == [2, 1]
+    torch.testing.assert_close(taken[1][1].clone(), model(torch.tensor([[3.0]])).detach())
+    assert torch.is_grad_enabled()
