@@ -72,15 +72,15 @@ def render(label: int, toy: ToySet, rng: np.random.Generator) -> np.ndarray:
     """One film of class ``label``: uint8 RGB [T, H, W, 3]."""
     T, H, W = toy.num_frames, toy.height, toy.width
     pair, backwards = divmod(label, 2)
-    progress = np.linspace(-1.0, 1.0, T)[:, None, None] * rng.uniform(0.8, 1.2)
+    progress = np.linspace(-1.0, 1.0, T, dtype=np.float32)[:, None, None] * rng.uniform(0.8, 1.2)
     if backwards:
         progress = -progress
     unit = min(H, W)
-    x, y = np.arange(W)[None, None, :], np.arange(H)[None, :, None]
-    center_x = np.full((1, 1, 1), W / 2 + rng.uniform(-0.1, 0.1) * W)
-    center_y = np.full((1, 1, 1), H / 2 + rng.uniform(-0.1, 0.1) * H)
-    angle = np.full((1, 1, 1), rng.uniform(0, 2 * math.pi))
-    radius = np.full((1, 1, 1), unit * rng.uniform(0.3, 0.45))
+    x, y = np.arange(W, dtype=np.float32)[None, None, :], np.arange(H, dtype=np.float32)[None, :, None]
+    center_x = _constant(W / 2 + rng.uniform(-0.1, 0.1) * W)
+    center_y = _constant(H / 2 + rng.uniform(-0.1, 0.1) * H)
+    angle = _constant(rng.uniform(0, 2 * math.pi))
+    radius = _constant(unit * rng.uniform(0.3, 0.45))
     if pair == 0:
         center_x = center_x - 0.25 * W * progress
     elif pair == 1:
@@ -94,7 +94,7 @@ def render(label: int, toy: ToySet, rng: np.random.Generator) -> np.ndarray:
     inside = _shape(u, v, rng)[..., None]
     ground = _texture(x / unit * 3.0, y / unit * 3.0, rng)
     film = np.where(inside, _texture(u, v, rng), ground)
-    film = film + rng.normal(0.0, 0.02, film.shape)
+    film += 0.02 * rng.standard_normal((T, H, W, 1), dtype=np.float32)
     return (np.clip(film, 0.0, 1.0) * 255).astype(np.uint8)
 
 
@@ -125,6 +125,10 @@ def _write_job(job: tuple[str, Path, int, int, ToySet]) -> None:
     write_video(path, render(label, toy, np.random.default_rng([toy.seed, number])))
 
 
+def _constant(value: float) -> np.ndarray:
+    return np.full((1, 1, 1), value, dtype=np.float32)
+
+
 def _shape(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Inside of a random shape of about unit radius: ellipse, rectangle or star."""
     kind = rng.integers(3)
@@ -139,10 +143,10 @@ def _shape(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray
 
 def _texture(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Colours in 0..1 over coordinates u, v: three plane waves between two random colours."""
-    waves = np.zeros(np.broadcast_shapes(u.shape, v.shape))
+    waves = np.zeros(np.broadcast_shapes(u.shape, v.shape), dtype=np.float32)
     for _ in range(3):
         direction, frequency, phase = rng.uniform(0, 2 * math.pi), rng.uniform(2.0, 5.0), rng.uniform(0, 2 * math.pi)
-        waves = waves + np.sin(frequency * (u * math.cos(direction) + v * math.sin(direction)) + phase)
+        waves += np.sin(u * (frequency * math.cos(direction)) + v * (frequency * math.sin(direction)) + phase)
     mix = 0.5 + waves[..., None] / 6.0
-    low, high = rng.uniform(0.0, 1.0, 3), rng.uniform(0.0, 1.0, 3)
+    low, high = rng.random(3, dtype=np.float32), rng.random(3, dtype=np.float32)
     return low + (high - low) * mix

@@ -113,6 +113,15 @@ def test_frame_rate_of_the_video_counts(new_video, read_numbers):
     np.testing.assert_allclose(views.seconds[1], [0.4, 0.78], rtol=0, atol=1e-6)
 
 
+def test_target_rate_counts(sixty, read_numbers, clip_numbers):
+    sampling = ClipSampling(4, 3, target_fps=60.0)  # 3 * 4 / 60 * 25 = 5 frames
+    views = MultiViewVideos(videos_at(sixty), sampling, num_clips=1)[0]
+    assert read_numbers(views.frames.numpy()) == [27, 28, 29, 31]  # floor(55 / 2), steps of 4 / 3
+    item = TrainClips(videos_at(sixty), sampling, keep, seed=0)[SampleKey(0, 0)]
+    numbers = clip_numbers(item.video[0])
+    assert numbers[-1] - numbers[0] == 4
+
+
 def test_seconds_follow_time_stamps(new_video):
     ticks = tuple(100 + 2 * i + (i >= 5) * 50 for i in range(10))  # a halt of a second after frame 4
     path = new_video("halt.mp4", num_frames=10, time_base=Fraction(1, 50), ticks=ticks).path

@@ -184,6 +184,12 @@ def test_jitter_crop_by_hand():
     assert jitter_crop(320, 240, (256, 320), 224, False, rng) == CropBox(122, 42, 198, 198)
 
 
+def test_jitter_crop_where_the_axes_scale_differently():
+    # 100 x 399 at short side 10 is 10 x 39 (39.9): 10 and 399/39 = 10.23 source pixels for each of its own.
+    rng = Draws([0.0], [2, 31])
+    assert jitter_crop(100, 399, (10, 10), 8, False, rng) == CropBox(20, 317, 80, 82)
+
+
 def test_jitter_crop_of_the_whole_short_side():
     rng = Draws([0.0], [0, 75])
     assert jitter_crop(240, 320, (240, 240), 240, False, rng) == CropBox(0, 75, 240, 240)
