@@ -50,7 +50,7 @@ def create_model(
     frames, height, width = arch.input_size
     if crop_size is not None:
         height, width = (crop_size, crop_size) if isinstance(crop_size, int) else crop_size
-    arch = replace(arch, input_size=(num_frames or frames, height, width))
+    arch = replace(arch, input_size=(frames if num_frames is None else num_frames, height, width))
     for axis, size, stride in zip(("num_frames", "height", "width"), arch.input_size, arch.patch_stride, strict=True):
         if size < stride or size % stride:
             raise UserError(f"{axis} is {size}; it must be a positive multiple of the stem's stride {stride}")

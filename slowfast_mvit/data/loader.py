@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
 from torch.utils.data import DataLoader, Sampler
 
 from slowfast_mvit.batches import ClipBatch, UnreadableVideo, VideoViews, collate_clips
@@ -72,14 +71,9 @@ def train_loader(
         collate_fn=collate_clips,
         num_workers=num_workers,
         pin_memory=pin_memory,
-        worker_init_fn=_one_thread,
     )
 
 
 def view_loader(dataset: MultiViewVideos, *, num_workers: int) -> DataLoader[VideoViews | UnreadableVideo]:
     """Videos with all their views, one at a time and in order; batches are made of views later, on the device."""
-    return DataLoader(dataset, batch_size=None, num_workers=num_workers, worker_init_fn=_one_thread)
-
-
-def _one_thread(worker: int) -> None:
-    torch.set_num_threads(1)  # the cores belong to the workers together, and to the model
+    return DataLoader(dataset, batch_size=None, num_workers=num_workers)

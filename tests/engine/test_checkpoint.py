@@ -196,6 +196,17 @@ def test_damaged_bytes(tmp_path):
     assert refused > 30
 
 
+def test_a_damaged_list_of_contents(tmp_path):
+    buffer = io.BytesIO()
+    torch.save(content(), buffer, _use_new_zipfile_serialization=False)
+    data = buffer.getvalue()
+    key = re.findall(rb"\d{8,}", data)[-1]  # where the old format lists its tensors, before their bytes
+    place = data.rindex(key)
+    path = tmp_path / "old.pyth"
+    path.write_bytes(data[:place] + b"1" * len(key) + data[place + len(key) :])
+    assert "cannot be loaded as a checkpoint" in refusal(path)
+
+
 def test_an_archive_of_something_else(tmp_path):
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w") as archive:

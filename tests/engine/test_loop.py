@@ -214,6 +214,14 @@ class Dropped(nn.Module):
         return self.last(self.drop(self.first(x)))
 
 
+def drawing(batches):
+    """A stream that draws from torch's own generator when it starts, as a loader does."""
+    torch.rand(3)
+    for each in batches:
+        torch.rand(1)
+        yield each
+
+
 def train_dropped(tmp_path, first_epoch=0, num_epochs=4, seed=0, state=None, disturb=0):
     """Four epochs of two steps of two passes; returns the weights and the optimizer after `num_epochs`."""
     model = Dropped()
@@ -226,7 +234,7 @@ def train_dropped(tmp_path, first_epoch=0, num_epochs=4, seed=0, state=None, dis
     run(
         tmp_path,
         model,
-        data,
+        drawing(data),
         plan(
             num_epochs=num_epochs,
             steps_per_epoch=2,

@@ -180,6 +180,9 @@ def test_ties_go_to_the_lower_class():
     collector = evaluator(num_videos=1)
     collector.add(*scores([[0.25, 0.5, 0.25], [0.5, 0.25, 0.25]], views=[(0, 0), (0, 1)]))
     assert collector.result().top(3)[0].tolist() == [[0, 1, 2]]
+    many = MultiViewEvaluator(1, 400, protocol(1))  # more than a sort of a few items happens to keep in order
+    many.add(*scores([[0.0, 1 / 200] * 200], views=[(0, 0)]))
+    assert many.result().top(5)[0].tolist() == [[1, 3, 5, 7, 9]]
 
 
 @pytest.mark.parametrize("ensemble", ["sum", "max"])
