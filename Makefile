@@ -31,7 +31,7 @@ clean:  ## take away what the targets made
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "error: $(PYTHON) is too old, 3.11 or newer is needed: make PYTHON=python3.11 ..."; exit 1; }
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv .venv || { rm -rf .venv; echo "error: on Debian and Ubuntu, install python3-venv"; exit 1; }
 
 .venv/package: .venv/bin/python setup.py
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .

@@ -10,6 +10,7 @@ from slowfast_mvit.data.toy import CLASSES, ToySet, make_toy_set
 
 CONFIG = "configs/Toy/MVITV2_TOY_8x4.yaml"
 OUTPUT = Path("runs/toy")
+EXPECTED = 0.9
 
 
 def main() -> int:
@@ -39,6 +40,9 @@ def main() -> int:
 
    next: does a published recipe run on this machine?
    .venv/bin/python tools/run_net.py --cfg configs/Kinetics/MVITV2_S_16x4.yaml --toy NUM_GPUS 0""")
+    if accuracy < EXPECTED:
+        print(f"error: {accuracy:.1%} right is less than the {EXPECTED:.0%} that this recipe reaches", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -19,24 +19,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_intermixed_args(argv)
     files, overrides = _split(args)
     log_to_screen()
-    try:
-        if not files:
-            raise UserError("no config given: --cfg FILE.yaml")
-        for path in files:
-            metrics = run_job(toy_job(path, overrides) if args.toy else load_config(path, overrides))
-            if metrics is not None:
-                print(f"top-1 {metrics['top1_acc']:.2f} %, top-5 {metrics['top5_acc']:.2f} % ({metrics['protocol']})")
-            if args.toy:
-                print("This ran on generated videos: that accuracy means nothing, except that the recipe runs here.")
-    except (UserError, VideoError, OSError) as error:
-        if args.debug:
-            raise
-        print(f"error: {error}", file=sys.stderr)
+    status = 0
+    if not files:
+        given = f"{args.cfg[0]} is not a .yaml file" if args.cfg else "no config given"
+        print(f"error: {given}: --cfg FILE.yaml", file=sys.stderr)
         return 2
+    try:
+        for path in files:
+            try:
+                _run(path, overrides, toy=args.toy)
+            except (UserError, VideoError, OSError) as error:
+                if args.debug:
+                    raise
+                print(f"error: {error}", file=sys.stderr)
+                status = 2  # the next config runs all the same
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
-    return 0
+    return status
+
+
+def _run(path: str, overrides: list[str], *, toy: bool) -> None:
+    config = toy_job(path, overrides) if toy else load_config(path, overrides)
+    metrics = run_job(config, random_weights=toy)
+    if metrics is not None:
+        print(f"top-1 {metrics['top1_acc']:.2f} %, top-5 {metrics['top5_acc']:.2f} % ({metrics['protocol']})")
+    if toy:
+        print("This ran on generated videos: that accuracy means nothing, except that the recipe runs here.")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -81,8 +81,18 @@ def train_clips(config: Config, videos: VideoList) -> TrainClips:
 
 
 def step_plan(config: Config, videos: VideoList) -> StepPlan:
-    """How the training videos make steps."""
-    return StepPlan(len(videos), config.TRAIN.BATCH_SIZE, config.TRAIN.ACCUMULATE_STEPS)
+    """How the training videos make steps.
+
+    Raises:
+        UserError: mixing is on, and some forward pass would hold a single clip.
+    """
+    plan = StepPlan(len(videos), config.TRAIN.BATCH_SIZE, config.TRAIN.ACCUMULATE_STEPS)
+    if config.MIXUP.ENABLE and config.MIXUP.PROB > 0 and plan.smallest_pass * config.AUG.NUM_SAMPLE < 2:
+        raise UserError(
+            f"{len(videos)} training videos make a forward pass of one clip, which MIXUP cannot mix: raise TRAIN.BATCH_SIZE or "
+            "AUG.NUM_SAMPLE, or set MIXUP.PROB 0"
+        )
+    return plan
 
 
 def view_protocol(config: Config) -> ViewProtocol:

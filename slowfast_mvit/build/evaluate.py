@@ -41,19 +41,32 @@ class Tested:
     unreadable: tuple[UnreadableVideo, ...]
 
 
-def run_test(config: Config, device: torch.device) -> dict[str, object]:
+def run_test(
+    config: Config, device: torch.device, *, trained: Path | None = None, random_weights: bool = False
+) -> dict[str, object]:
     """Test as the config says; writes the prediction files and returns the content of ``metrics.json``.
 
+    Args:
+        config: of the run.
+        device: where the model runs.
+        trained: the checkpoint that this job has just written.
+        random_weights: test fresh weights where no checkpoint is found, instead of raising.
+
     Raises:
-        UserError: some videos could not be read; raised last, when everything about the others is written.
+        UserError: there are no weights; or some videos could not be read, which is raised last, when everything about the
+            others is written.
     """
     folder = RunFolder(Path(config.OUTPUT_DIR))
     torch.manual_seed(config.RNG_SEED)
     model = build_model(config)
-    weights = weights_to_test(config, folder)
+    weights = weights_to_test(config, folder, trained)
     label_names: tuple[str, ...] = ()
+    if weights is None and not random_weights:
+        raise UserError(
+            f"there are no weights to test: {folder.checkpoints} is empty, and TEST.CHECKPOINT_FILE_PATH not set"
+        )
     if weights is None:
-        _LOG.warning("no checkpoint: testing RANDOM weights (set TEST.CHECKPOINT_FILE_PATH)")
+        _LOG.warning("testing random weights")
     else:
         path, content = weights
         load_model(model, content["model_state"], path)
@@ -136,6 +149,8 @@ def _write_files(
         (folder.predictions / "unreadable.csv").unlink(missing_ok=True)  # of an earlier test in this folder
     if config.TEST.SAVE_PROBABILITIES:
         write_probabilities(result, names, folder.predictions / "probabilities.npz")
+    else:
+        (folder.predictions / "probabilities.npz").unlink(missing_ok=True)
     top1, top5 = _accuracies(tested)
     metrics: dict[str, object] = {
         "top1_acc": top1,

@@ -1,5 +1,7 @@
 """What a config may ask for and this version cannot do yet: said before any work begins, in one sentence."""
 
+import os
+
 from slowfast_mvit.config.schema import Config
 from slowfast_mvit.errors import UserError
 
@@ -10,6 +12,7 @@ def refuse_unbuilt(config: Config) -> None:
     unbuilt = {
         "NUM_SHARDS over 1": config.NUM_SHARDS > 1,
         "NUM_GPUS over 1": config.NUM_GPUS > 1,
+        "torchrun with several processes": int(os.environ.get("WORLD_SIZE", "1")) > 1,
         f"TRAIN.DATASET {config.TRAIN.DATASET}": train and config.TRAIN.DATASET != "kinetics",
         f"TEST.DATASET {config.TEST.DATASET}": test and config.TEST.DATASET != "kinetics",
         "DETECTION.ENABLE True": config.DETECTION.ENABLE,

@@ -48,8 +48,13 @@ class RunFolder:
 
     @property
     def config(self) -> Path:
-        """The config that ran."""
+        """The config that trained."""
         return self.root / "config.yaml"
+
+    @property
+    def test_config(self) -> Path:
+        """The config of a job that only tested."""
+        return self.root / "test_config.yaml"
 
 
 def choose_device(num_gpus: int) -> torch.device:
@@ -75,7 +80,8 @@ def precision_of(config: Config, device: torch.device, *, training: bool) -> str
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     # Without the CPU's own bfloat16 instructions it would be slower than float32.
-    return "bfloat16" if torch.cpu.get_capabilities().get("avx512_bf16") else "float32"
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # since torch 2.10
+    return "bfloat16" if capabilities.get("avx512_bf16") else "float32"
 
 
 def classification_of(config: Config, precision: str) -> Classification:
@@ -93,15 +99,16 @@ def classification_of(config: Config, precision: str) -> Classification:
     )
 
 
-def weights_to_test(config: Config, folder: RunFolder) -> tuple[Path, dict[str, Any]] | None:
-    """The checkpoint that a test uses: TEST.CHECKPOINT_FILE_PATH, else the run's newest, else TRAIN.CHECKPOINT_FILE_PATH."""
-    if config.TEST.CHECKPOINT_FILE_PATH:
-        path = Path(config.TEST.CHECKPOINT_FILE_PATH)
+def weights_to_test(config: Config, folder: RunFolder, trained: Path | None) -> tuple[Path, dict[str, Any]] | None:
+    """The checkpoint that a test uses, or None where there is none.
+
+    TEST.CHECKPOINT_FILE_PATH, else what was just trained, else the run's newest, else TRAIN.CHECKPOINT_FILE_PATH.
+    """
+    given = config.TEST.CHECKPOINT_FILE_PATH
+    path = Path(given) if given else trained
+    if path is not None:
         return path, read_checkpoint(path)
     newest = read_newest(folder.checkpoints)
-    if newest is not None:
+    if newest is not None or not config.TRAIN.CHECKPOINT_FILE_PATH:
         return newest
-    if config.TRAIN.CHECKPOINT_FILE_PATH:
-        path = Path(config.TRAIN.CHECKPOINT_FILE_PATH)
-        return path, read_checkpoint(path)
-    return None
+    return Path(config.TRAIN.CHECKPOINT_FILE_PATH), read_checkpoint(Path(config.TRAIN.CHECKPOINT_FILE_PATH))

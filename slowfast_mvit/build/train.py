@@ -20,10 +20,18 @@ from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.kinetics import VideoList
 from slowfast_mvit.data.loader import StepPlan, StepSampler, train_loader
 from slowfast_mvit.data.video import VideoError
-from slowfast_mvit.engine.checkpoint import checkpoint_path, load_model, read_checkpoint, read_newest, save_checkpoint
+from slowfast_mvit.engine.checkpoint import (
+    checkpoint_path,
+    list_checkpoints,
+    load_model,
+    read_checkpoint,
+    read_newest,
+    save_checkpoint,
+)
 from slowfast_mvit.engine.log import JsonLog
 from slowfast_mvit.engine.loop import FitPlan, fit
-from slowfast_mvit.engine.optimizer import make_optimizer, parameter_groups
+from slowfast_mvit.engine.optimizer import make_optimizer, parameter_groups, restore_optimizer
+from slowfast_mvit.errors import UserError
 from slowfast_mvit.evaluation.predictions import write_json
 from slowfast_mvit.ops.schedule import Schedule, make_schedule
 
@@ -32,9 +40,20 @@ _LOG = logging.getLogger(__name__)
 NO_DECAY_NAMES = ("cls_token", "rel_pos", "pos_embed")
 
 
-def run_training(config: Config, device: torch.device) -> None:
-    """Train as the config says; goes on from the newest checkpoint in OUTPUT_DIR where TRAIN.AUTO_RESUME allows it."""
+def run_training(config: Config, device: torch.device) -> Path:
+    """Train as the config says, and return the last checkpoint.
+
+    Goes on from the newest checkpoint in OUTPUT_DIR with TRAIN.AUTO_RESUME.
+
+    Raises:
+        UserError: among others, checkpoints of another run stand in OUTPUT_DIR and TRAIN.AUTO_RESUME is False.
+    """
     folder = RunFolder(Path(config.OUTPUT_DIR))
+    if not config.TRAIN.AUTO_RESUME and list_checkpoints(folder.checkpoints):
+        raise UserError(
+            f"{folder.checkpoints} holds another run's checkpoints: set TRAIN.AUTO_RESUME True to go on with it, "
+            "or another OUTPUT_DIR"
+        )
     torch.manual_seed(config.RNG_SEED)
     model = build_model(config)
     optimizer = _optimizer(config, model)
@@ -67,6 +86,7 @@ def run_training(config: Config, device: torch.device) -> None:
         def after_epoch(epoch: int) -> None:
             last = epoch + 1 == config.SOLVER.MAX_EPOCH
             if last or (epoch + 1) % config.TRAIN.CHECKPOINT_PERIOD == 0:
+                _check_weights(model, epoch)
                 save_checkpoint(
                     checkpoint_path(folder.checkpoints, epoch),
                     {
@@ -102,6 +122,7 @@ def run_training(config: Config, device: torch.device) -> None:
             name_of=lambda index: str(videos.names[index]),
             after_epoch=after_epoch,
         )
+    return list_checkpoints(folder.checkpoints)[-1]
 
 
 def learning_rate_factor(config: Config, plan: StepPlan) -> float:
@@ -155,7 +176,7 @@ def _restore(config: Config, folder: RunFolder, model: nn.Module, optimizer: Opt
         path, content = newest
         load_model(model, content["model_state"], path)
         if "optimizer_state" in content:
-            optimizer.load_state_dict(content["optimizer_state"])
+            restore_optimizer(optimizer, content["optimizer_state"])
         epoch = int(content.get("epoch", -1)) + 1
         _LOG.info("going on after epoch %d from %s", epoch, path)
         return epoch, tuple(content.get("label_names", ()))
@@ -165,6 +186,15 @@ def _restore(config: Config, folder: RunFolder, model: nn.Module, optimizer: Opt
         load_model(model, state, path, new_head=True)
         _LOG.info("starting from the weights of %s", path)
     return 0, ()
+
+
+def _check_weights(model: nn.Module, epoch: int) -> None:
+    """A ruined model must not become the checkpoint that the next start goes on from."""
+    if not all(torch.isfinite(parameter).all() for parameter in model.parameters()):
+        raise UserError(
+            f"weights are no longer finite after epoch {epoch + 1}: lower SOLVER.BASE_LR or clip gradients "
+            "(SOLVER.CLIP_GRAD_L2NORM); the last checkpoint is intact"
+        )
 
 
 def _clear_names(state: dict[str, Any], patterns: Iterable[str]) -> dict[str, Any]:
@@ -190,6 +220,9 @@ def _announce(
     device: torch.device,
     first_epoch: int,
 ) -> None:
+    if first_epoch >= config.SOLVER.MAX_EPOCH:
+        _LOG.info("all %d epochs are trained already", config.SOLVER.MAX_EPOCH)
+        return
     parameters = sum(parameter.numel() for parameter in model.parameters())
     clips = plan.videos_per_step * config.AUG.NUM_SAMPLE
     rate = config.SOLVER.BASE_LR * learning_rate_factor(config, plan)

@@ -15,14 +15,15 @@ def key(
     at_least: float | None = None,
     at_most: float | None = None,
     above: float | None = None,
+    below: float | None = None,
     lengths: Sequence[int] = (),
 ) -> Any:
     """Declare one key of a section: its default, one line of documentation, and what its value may be.
 
-    `choices`, `at_least`, `at_most` (inclusive) and `above` (exclusive) hold for each number or text of the value;
+    `choices`, `at_least`, `at_most` (inclusive), `above` and `below` (exclusive) hold for each number or text of the value;
     `lengths` are the allowed numbers of entries of a list.
     """
-    limits = {"choices": tuple(choices), "at_least": at_least, "at_most": at_most, "above": above}
+    limits = {"choices": tuple(choices), "at_least": at_least, "at_most": at_most, "above": above, "below": below}
     return dataclasses.field(default=default, metadata={"doc": doc, "lengths": tuple(lengths), **limits})
 
 
@@ -38,6 +39,7 @@ class Key:
     at_least: float | None
     at_most: float | None
     above: float | None
+    below: float | None
     lengths: tuple[int, ...]
 
 
@@ -71,6 +73,8 @@ def range_problem(declared: Key, value: Any) -> str | None:
             return f"{leaf!r} is not one of {', '.join(map(repr, declared.choices))}"
         if declared.at_least is not None and leaf < declared.at_least:
             return f"{leaf} is too small; the least is {declared.at_least}"
+        if declared.below is not None and leaf >= declared.below:
+            return f"{leaf} is too large; it must be less than {declared.below}"
         if declared.above is not None and leaf <= declared.above:
             return f"{leaf} is too small; it must be more than {declared.above}"
         if declared.at_most is not None and leaf > declared.at_most:

@@ -46,6 +46,7 @@ def _allowed(declared: Key) -> str:
     """The range of a key in words; empty if any value of its type will do."""
     parts = [" or ".join(f"`{choice}`" for choice in declared.choices)] if declared.choices else []
     parts += [f"at least {declared.at_least}"] if declared.at_least is not None else []
+    parts += [f"less than {declared.below}"] if declared.below is not None else []
     parts += [f"more than {declared.above}"] if declared.above is not None else []
     parts += [f"at most {declared.at_most}"] if declared.at_most is not None else []
     parts += [f"{' or '.join(map(str, declared.lengths))} entries"] if declared.lengths else []

@@ -41,7 +41,7 @@ class Train:
     EVAL_PERIOD: int = key(10, "Epochs between validations", at_least=1)
     CHECKPOINT_PERIOD: int = key(10, "Epochs between checkpoints", at_least=1)
     AUTO_RESUME: bool = key(True, "Go on from the last checkpoint in OUTPUT_DIR")
-    CHECKPOINT_FILE_PATH: str = key("", "Weights to start from: a file or a URL")
+    CHECKPOINT_FILE_PATH: str = key("", "File of weights to start from")
     CHECKPOINT_TYPE: str = key("pytorch", "Format of that file", choices=("pytorch",))
     CHECKPOINT_INFLATE: bool = key(False, "Image weights: repeat kernels over time and divide by its length")
     CHECKPOINT_IN_INIT: bool = key(False, "Adapt image or video weights to this model's axes and position tables")
@@ -50,7 +50,7 @@ class Train:
         "No effect here: CHECKPOINT_FILE_PATH always gives weights only, and AUTO_RESUME alone goes on with a run",
     )
     CHECKPOINT_CLEAR_NAME_PATTERN: tuple[str, ...] = key((), "Texts removed from parameter names, e.g. backbone.")
-    MIXED_PRECISION: bool = key(False, "PySlowFast's switch for half precision; here the same as MODEL.PRECISION auto")
+    MIXED_PRECISION: bool = key(False, "PySlowFast's switch for half precision; here MODEL.PRECISION auto in training")
     KILL_LOSS_EXPLOSION_FACTOR: float = key(
         0.0, "Stop when the loss grows by more than this factor; 0: off", at_least=0
     )
@@ -63,13 +63,15 @@ class Test:
     ENABLE: bool = key(True, "Test")
     DATASET: str = key("kinetics", "Data set of the test", choices=DATASETS)
     BATCH_SIZE: int = key(8, "Views per machine and forward pass", at_least=1)
-    CHECKPOINT_FILE_PATH: str = key("", "Weights to test: a file or a URL; empty: the last checkpoint in OUTPUT_DIR")
+    CHECKPOINT_FILE_PATH: str = key(
+        "", "File of weights to test; empty: what was just trained, else the last checkpoint in OUTPUT_DIR"
+    )
     CHECKPOINT_TYPE: str = key("pytorch", "Format of that file", choices=("pytorch",))
     NUM_ENSEMBLE_VIEWS: int = key(10, "Clips per video; -1: test with 1, 3, 5, 7 and 10", at_least=-1)
     NUM_SPATIAL_CROPS: int = key(3, "Crops per clip: 1 (centre) or 3 (left, centre, right)", choices=(1, 3))
     NUM_TEMPORAL_CLIPS: tuple[int, ...] = key((), "Test once with each of these numbers of clips", at_least=1)
     SAVE_RESULTS_PATH: str = key("", "File for the video scores and labels, inside OUTPUT_DIR")
-    SAVE_PROBABILITIES: bool = key(False, "Also write the probability of every class to the CSV files (ours)")
+    SAVE_PROBABILITIES: bool = key(False, "Also write all probabilities, to predictions/probabilities.npz (ours)")
 
 
 @dataclass(frozen=True)
@@ -80,10 +82,12 @@ class Aug:
     NUM_SAMPLE: int = key(1, "Augmented copies of each training video (repeated augmentation)", at_least=1)
     COLOR_JITTER: float | None = key(0.4, "Strength of colour jitter; unused with RandAugment", at_least=0)
     AA_TYPE: str = key("rand-m9-mstd0.5-inc1", "RandAugment policy; empty: none")
-    INTERPOLATION: str = key("bicubic", "Interpolation of RandAugment's geometric operations")
+    INTERPOLATION: str = key(
+        "bicubic", "Interpolation of RandAugment's geometric operations", choices=("bicubic", "bilinear")
+    )
     RE_PROB: float = key(0.25, "Probability of random erasing", at_least=0, at_most=1)
     RE_MODE: str = key("pixel", "What erased boxes are filled with", choices=("pixel", "rand", "const"))
-    RE_COUNT: int = key(1, "Most boxes erased per clip", at_least=1)
+    RE_COUNT: int = key(1, "Boxes erased per clip", at_least=1)
     RE_SPLIT: bool = key(False, "Leave the first share of the batch without erasing")
 
 
@@ -96,7 +100,7 @@ class Mixup:
     CUTMIX_ALPHA: float = key(1.0, "Beta distribution of cutmix; 0: no cutmix", at_least=0)
     PROB: float = key(1.0, "Probability that a batch is mixed; 0 keeps the label smoothing", at_least=0, at_most=1)
     SWITCH_PROB: float = key(0.5, "Probability of cutmix where both are on", at_least=0, at_most=1)
-    LABEL_SMOOTH_VALUE: float = key(0.1, "Label smoothing", at_least=0, at_most=1)
+    LABEL_SMOOTH_VALUE: float = key(0.1, "Label smoothing", at_least=0, below=1)
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,7 @@ class Data:
     SKIP_ROWS: int = key(0, "Lines left out at the top of list files", at_least=0)
     DECODING_BACKEND: str = key(
         "pyav",
-        "Reader of videos; PySlowFast's torchvision is read as pyav (PySlowFast's default: torchvision)",
+        "Reader of videos, or of folders of frames at TARGET_FPS; torchvision means pyav (PySlowFast's default: torchvision)",
         choices=("pyav", "decord", "frames"),
     )
     NUM_FRAMES: int = key(8, "Frames of a clip", at_least=1)

@@ -17,7 +17,7 @@ class Model:
         "Training loss; MIXUP needs soft_cross_entropy",
         choices=("cross_entropy", "soft_cross_entropy", "bce", "bce_logit"),
     )
-    DROPOUT_RATE: float = key(0.5, "Dropout before the last linear layer", at_least=0, at_most=1)
+    DROPOUT_RATE: float = key(0.5, "Dropout before the last linear layer", at_least=0, below=1)
     HEAD_ACT: str = key("softmax", "What turns logits into the scores of a test", choices=("softmax", "sigmoid"))
     ACT_CHECKPOINT: bool = key(False, "Recompute each block in the backward pass: less memory, more time")
     PRECISION: str = key(
@@ -41,7 +41,7 @@ class Mvit:
     NUM_HEADS: int = key(1, "Attention heads of the first block", at_least=1)
     MLP_RATIO: float = key(4.0, "Hidden channels of a block's MLP over its channels", above=0)
     QKV_BIAS: bool = key(True, "Biases of the query, key and value projections")
-    DROPPATH_RATE: float = key(0.1, "Drop path of the last block; it grows linearly from 0", at_least=0, at_most=1)
+    DROPPATH_RATE: float = key(0.1, "Drop path of the last block; it grows linearly from 0", at_least=0, below=1)
     DROPOUT_RATE: float = key(0.0, "Dropout inside the blocks and after the stem", at_least=0, at_most=1)
     DEPTH: int = key(16, "Number of blocks", at_least=1)
     NORM: str = key("layernorm", "Normalisation", choices=("layernorm",))

@@ -24,6 +24,8 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 from torchvision.transforms.v2 import functional as torchvision_ops
 
+from slowfast_mvit.errors import UserError
+
 MAX_MAGNITUDE = 10.0
 SIGNED_OPS = ("Rotate", "ShearX", "ShearY", "TranslateXRel", "TranslateYRel")
 BLENDED_OPS = ("Color", "Contrast", "Brightness", "Sharpness")
@@ -63,22 +65,22 @@ def parse_rand_augment(text: str) -> RandAugmentPolicy:
     """
     head, *parts = text.split("-")
     if head != "rand":
-        raise ValueError(f"RandAugment policy {text!r} must begin with 'rand', not {head!r}")
+        raise UserError(f"RandAugment policy {text!r} must begin with 'rand', not {head!r}")
     fields: dict[str, str] = {}
     for part in parts:
         match = re.fullmatch(r"(mstd|inc|m|n)(\d+(?:\.\d+)?)", part)
         if match is None or ("." in match[2] and match[1] != "mstd"):
-            raise ValueError(
+            raise UserError(
                 f"RandAugment policy {text!r}: {part!r} is not m, n or inc and a whole number, nor mstd and a number"
             )
         if match[1] in fields:
-            raise ValueError(f"RandAugment policy {text!r}: {part!r} says {match[1]!r} for a second time")
+            raise UserError(f"RandAugment policy {text!r}: {part!r} says {match[1]!r} for a second time")
         fields[match[1]] = match[2]
     magnitude, num_ops = int(fields.get("m", 10)), int(fields.get("n", 2))
     if magnitude > MAX_MAGNITUDE:
-        raise ValueError(f"RandAugment policy {text!r}: 'm{magnitude}' is beyond the largest magnitude, 10")
+        raise UserError(f"RandAugment policy {text!r}: 'm{magnitude}' is beyond the largest magnitude, 10")
     if num_ops < 1:
-        raise ValueError(f"RandAugment policy {text!r}: 'n{num_ops}' asks for no operation; n is at least 1")
+        raise UserError(f"RandAugment policy {text!r}: 'n{num_ops}' asks for no operation; n is at least 1")
     return RandAugmentPolicy(magnitude, num_ops, float(fields.get("mstd", 0)), "inc" in fields)
 
 
@@ -118,7 +120,7 @@ class RandAugment:
         interpolation: str = "bicubic",
     ) -> None:
         if interpolation not in ("bicubic", "bilinear"):
-            raise ValueError(f"interpolation is {interpolation!r}; it must be bicubic or bilinear")
+            raise UserError(f"interpolation is {interpolation!r}; it must be bicubic or bilinear")
         if len(fill) != 3 or not all(0 <= value <= 255 for value in fill):
             raise ValueError(f"fill is {fill!r}; it must be three levels in 0..255")
         self.policy = policy

@@ -71,7 +71,7 @@ class TrainClips(Dataset[TrainItem | UnreadableVideo]):
         """The clip of ``key``: a function of (seed, epoch, index, repeat) and of nothing else."""
         path = str(self.videos.paths[key.index])
         try:
-            with open_video(path, self.backend) as reader:
+            with open_video(path, self.backend, frame_fps=self.sampling.target_fps) as reader:
                 rng = sample_rng(self.seed, key.epoch, key.index)
                 indices = self.sampling.train_indices(reader.num_frames, reader.fps, rng)
                 frames = frames_to_tensor(reader.frames_at(indices))
@@ -108,7 +108,7 @@ class MultiViewVideos(Dataset[VideoViews | UnreadableVideo]):
         """Views of video ``index``, or why it cannot be read."""
         path = str(self.videos.paths[index])
         try:
-            with open_video(path, self.backend) as reader:
+            with open_video(path, self.backend, frame_fps=self.sampling.target_fps) as reader:
                 clips = self.sampling.view_indices(reader.num_frames, reader.fps, self.num_clips)
                 needed, rows = np.unique(clips, return_inverse=True)
                 frames = reader.frames_at(needed)

@@ -6,9 +6,11 @@ hold spaces. Labels are numbers, or names.
 
 import json
 import os
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import filterfalse
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,12 @@ from slowfast_mvit.errors import UserError
 SEPARATORS = (" ", ",", "\t", ";")
 VIDEO_SUFFIXES = frozenset({".mp4", ".webm", ".mkv", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv", ".flv"})
 LABEL_FILE = "labels.json"
-_HEADER_WORDS = frozenset({"label", "labels", "class", "class_id", "class_name", "label_name", "category", "action"})
+# A path that ends as videos do, a separator, and a label that may then hold spaces.
+_VIDEO_THEN_LABEL = re.compile(
+    rf"(.*(?:{'|'.join(map(re.escape, sorted(VIDEO_SUFFIXES)))}))([ ,\t;])(.*\S.*)", re.IGNORECASE
+)
+_PATH_HEADERS = frozenset({"path", "video", "video_path", "video_name", "file", "filename", "file_name"})
+_LABEL_HEADERS = frozenset({"label", "labels", "class", "class_id", "class_name", "label_name", "category", "action"})
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,7 @@ def read_split(
     fields, source = _read_fields(root, split, separator, columns)
     names, texts = zip(*fields, strict=True)
     known = tuple(label_names) or _stored_names(root)
-    labels, known = _number_labels(texts, known, root, separator, columns, source)
+    labels, known = _number_labels(texts, known, source, lambda: _all_labels(root, separator, columns))
     _check_range(labels, num_classes, names, source)
     if source.is_dir():
         paths = [str(source / name) for name in names]
@@ -114,6 +121,8 @@ def read_list(path: Path, separator: str = " ", columns: Sequence[str] = ()) -> 
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not a text file in UTF-8 ({error.reason} at byte {error.start})") from error
+    if not separator:
+        raise UserError("DATA.PATH_LABEL_SEPARATOR is empty: give the text between path and label")
     lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines:
         raise UserError(f"{path} is empty: it should hold one 'path label' per line")
@@ -155,6 +164,10 @@ def _find_separator(lines: list[str], preferred: str, columns: Sequence[str]) ->
 
 def _split_line(line: str, separator: str, columns: Sequence[str]) -> tuple[str, str] | None:
     """(path, label) of a line, or None if it has too few fields. The path takes up what is left over."""
+    if not columns:
+        named = _VIDEO_THEN_LABEL.match(line)
+        if named and named[2] == separator:
+            return _unquote(named[1]), _unquote(named[3].strip())
     columns = list(columns) or ["path", "label"]
     place = columns.index("path")
     *head, rest = line.split(separator, place)
@@ -175,9 +188,13 @@ def _is_video(path: str) -> bool:
 
 
 def _is_header(rows: list[tuple[str, str]]) -> bool:
-    if rows[0][1].lower() in _HEADER_WORDS and not _is_video(rows[0][0]):
+    if rows[0][0].lower() in _PATH_HEADERS or (rows[0][1].lower() in _LABEL_HEADERS and _is_header_word(rows[0][0])):
         return True
     return len(rows) > 1 and not _is_number(rows[0][1]) and all(_is_number(label) for _, label in rows[1:])
+
+
+def _is_header_word(path: str) -> bool:
+    return not _is_video(path) and any(word in path.lower() for word in ("path", "video", "file", "name", "clip"))
 
 
 def _is_number(text: str) -> bool:
@@ -211,23 +228,43 @@ def parse_label_names(stored: object) -> tuple[str, ...]:
     raise ValueError("the numbers must be 0, 1, 2, ... without gaps")
 
 
+def _all_labels(root: Path, separator: str, columns: Sequence[str]) -> set[str]:
+    """Label texts of all splits of the dataset."""
+    splits = [
+        split for split in ("train", "val", "test") if (root / f"{split}.csv").is_file() or (root / split).is_dir()
+    ]
+    return {label for split in splits for _, label in _read_fields(root, split, separator, columns)[0]}
+
+
 def _number_labels(
-    texts: Sequence[str], known: tuple[str, ...], root: Path, separator: str, columns: Sequence[str], source: Path
+    texts: Sequence[str], known: tuple[str, ...], source: Path, all_labels: Callable[[], set[str]]
 ) -> tuple[list[int], tuple[str, ...]]:
     """Numbers of label texts. Names that no file fixes are numbered in sorted order over all lists of the dataset."""
-    if all(map(_is_number, texts)) and not (known and set(texts) <= set(known)):
+    decimal = next((text for text in texts if re.fullmatch(r"\d+\.\d*", text)), None)
+    if decimal is not None and not set(texts) <= set(known):
+        raise UserError(f"{source}: the label {decimal} is neither a whole number nor a name")
+    if known and set(texts) <= set(known):
+        return _places(texts, known), known
+    if all(map(_is_number, texts)):
+        mixed = () if known else sorted(filterfalse(_is_number, all_labels()))
+        if mixed:
+            raise UserError(
+                f"{source} numbers its labels while other lists of the dataset name them ({', '.join(mixed[:5])})"
+            )
         return [int(text) for text in texts], known
-    if not known:
-        found = set(texts)
-        for split in ("train", "val", "test"):
-            if (root / f"{split}.csv").is_file() or (root / split).is_dir():
-                found |= {label for _, label in _read_fields(root, split, separator, columns)[0]}
-        known = tuple(sorted(found))
-    number_of = {name: number for number, name in enumerate(known)}
-    unknown = sorted(set(texts) - set(known))
-    if unknown:
+    if known:
+        unknown = sorted(set(texts) - set(known))
         raise UserError(f"{source}: {len(unknown)} unknown label names, for example {', '.join(unknown[:5])}")
-    return [number_of[text] for text in texts], known
+    known = tuple(sorted(all_labels()))
+    numbers = list(filter(_is_number, known))
+    if numbers:
+        raise UserError(f"{source}: labels mix names with numbers ({', '.join(numbers[:5])}); use one or the other")
+    return _places(texts, known), known
+
+
+def _places(texts: Sequence[str], known: tuple[str, ...]) -> list[int]:
+    number_of = {name: number for number, name in enumerate(known)}
+    return [number_of[text] for text in texts]
 
 
 def _check_range(labels: Sequence[int], num_classes: int, names: Sequence[str], source: Path) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 from torch.utils.data import DataLoader, Sampler
 
 from slowfast_mvit.batches import ClipBatch, UnreadableVideo, VideoViews, collate_clips
@@ -14,7 +15,8 @@ from slowfast_mvit.ops.randomness import epoch_order
 class StepPlan:
     """How videos are dealt into steps.
 
-    A step consumes ``batch_size * accumulate_steps`` videos in forward passes of ``batch_size``. Videos left over at the
+    A step consumes ``batch_size * accumulate_steps`` videos in forward passes of at most
+    ``batch_size``, as equal as can be. Videos left over at the
     end of an epoch wait for the next one; a list shorter than one step makes one step of all its videos.
     """
 
@@ -31,6 +33,11 @@ class StepPlan:
     def steps_per_epoch(self) -> int:
         """Steps in one epoch, at least one."""
         return self.num_videos // self.videos_per_step
+
+    @property
+    def smallest_pass(self) -> int:
+        """Videos in the smallest forward pass."""
+        return self.videos_per_step // self.passes_per_step
 
     @property
     def passes_per_step(self) -> int:
@@ -57,8 +64,8 @@ class StepSampler(Sampler[list[SampleKey]]):
             order = epoch_order(self.seed, epoch, plan.num_videos)
             for step in range(self.first_step if epoch == self.first_epoch else 0, plan.steps_per_epoch):
                 videos = order[step * plan.videos_per_step : (step + 1) * plan.videos_per_step]
-                for start in range(0, len(videos), plan.batch_size):
-                    yield [SampleKey(epoch, int(index)) for index in videos[start : start + plan.batch_size]]
+                for part in np.array_split(videos, plan.passes_per_step):
+                    yield [SampleKey(epoch, int(index)) for index in part]
 
 
 def train_loader(

@@ -18,6 +18,8 @@ from pathlib import Path
 import av
 import numpy as np
 
+from slowfast_mvit.errors import UserError
+
 CLASSES = (
     "move_left",
     "move_right",
@@ -31,11 +33,20 @@ CLASSES = (
 SPLITS = ("train", "val", "test")
 FPS = 30
 _MANIFEST = "toy.json"
+_VERSION = 2  # of the films: a set made by another version is made again
 
 
 @dataclass(frozen=True)
 class ToySet:
-    """What a toy set consists of: videos per split, frames per video, frame extent in pixels (even), seed."""
+    """What a toy set consists of.
+
+    Attributes:
+        num_train, num_val, num_test: videos of each split.
+        num_frames, height, width: extent of each video; height and width are even.
+        seed: of all videos.
+        num_classes: 0 labels the videos with the names of their classes; otherwise labels are numbers modulo this, for a model
+            of any number of classes.
+    """
 
     num_train: int = 1600
     num_val: int = 80
@@ -44,25 +55,41 @@ class ToySet:
     height: int = 80
     width: int = 96
     seed: int = 0
+    num_classes: int = 0
+
+    def __post_init__(self) -> None:
+        if self.height % 2 or self.width % 2:
+            raise UserError(f"H.264 needs even extents, not {self.height}x{self.width}")
 
 
 def make_toy_set(root: Path, toy: ToySet, processes: int | None = None) -> Path:
     """Write the set under ``root`` and return it: ``{train,val,test}.csv`` and ``videos/<split>/*.mp4``.
 
-    Lists are in PySlowFast's format with class names as labels. A complete set of the same parameters is kept as it is.
+    Lists are in PySlowFast's format. A complete set of the same parameters is kept as it is.
+
+    Raises:
+        UserError: the folder holds lists that were not written here.
     """
     manifest = root / _MANIFEST
-    complete = json.dumps(asdict(toy))
+    complete = json.dumps({"version": _VERSION, **asdict(toy)})
     if manifest.is_file() and manifest.read_text() == complete:
         return root
-    manifest.unlink(missing_ok=True)
+    foreign = [f"{split}.csv" for split in SPLITS if (root / f"{split}.csv").exists() and not manifest.exists()]
+    if foreign:
+        raise UserError(f"{root} holds {', '.join(foreign)} of another dataset, which a toy set would overwrite")
+    root.mkdir(parents=True, exist_ok=True)
+    manifest.write_text("unfinished")
     for split in SPLITS:
         (root / "videos" / split).mkdir(parents=True, exist_ok=True)
     jobs = list(_jobs(root, toy))
     with ProcessPoolExecutor(processes or os.cpu_count()) as pool:
         list(pool.map(_write_job, jobs, chunksize=16))
     for split in SPLITS:
-        rows = [f"{path.relative_to(root).as_posix()} {CLASSES[label]}\n" for s, path, label, *_ in jobs if s == split]
+        rows = [
+            f"{path.relative_to(root).as_posix()} {label % toy.num_classes if toy.num_classes else CLASSES[label]}\n"
+            for job_split, path, label, *_ in jobs
+            if job_split == split
+        ]
         (root / f"{split}.csv").write_text("".join(rows), encoding="utf-8")
     manifest.write_text(complete)  # last, so that an interrupted set is made again
     return root
@@ -86,7 +113,7 @@ def render(label: int, toy: ToySet, rng: np.random.Generator) -> np.ndarray:
     elif pair == 1:
         center_y = center_y - 0.25 * H * progress
     elif pair == 2:
-        angle = angle + 1.6 * progress
+        angle = angle + 2.0 * progress
     else:
         radius = radius * np.exp(0.5 * progress)
     u = ((x - center_x) * np.cos(angle) + (y - center_y) * np.sin(angle)) / radius

@@ -20,6 +20,7 @@ import numpy as np
 from slowfast_mvit.data.video import VideoError, VideoReader, check_file
 from slowfast_mvit.data.video_index import PacketIndex, is_closed
 from slowfast_mvit.data.video_pyav import PyAVReader
+from slowfast_mvit.errors import UserError
 
 MP4, MATROSKA, AVI = "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi"  # FFmpeg's names of containers
 
@@ -96,7 +97,7 @@ def _import_decord() -> Any:
     try:
         import decord
     except ImportError as error:
-        raise ImportError(
+        raise UserError(
             "backend 'decord' needs the package decord (pip install decord); 'pyav' needs nothing"
         ) from error
     decord.logging.set_level(decord.logging.QUIET)

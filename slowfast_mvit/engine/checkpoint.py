@@ -7,6 +7,7 @@ A file holds PySlowFast's container: ``epoch`` (0-based, the last one finished),
 import logging
 import os
 import pickle
+import re
 import struct
 import zipfile
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from slowfast_mvit.errors import UserError
+from slowfast_mvit.ops.tables import resize_table
 
 _LOG = logging.getLogger(__name__)
 _PREFIX, _SUFFIX = "checkpoint_epoch_", ".pyth"
@@ -62,6 +64,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         UserError: missing, damaged, or no checkpoint; or a file that would have to execute code to load.
     """
+    if re.match(r"\w+:/", str(path)):
+        raise UserError(f"{path} looks like a URL: download the file and give its path")
     if not path.is_file():
         raise UserError(f"the checkpoint {path} does not exist")
     try:
@@ -81,17 +85,27 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def read_newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
-    """The newest checkpoint of a run that can be read, or None where there is none; damaged ones are passed with a warning."""
-    for path in reversed(list_checkpoints(folder)):
+    """The newest checkpoint of a run that can be read, or None where there is none; damaged ones are passed with a warning.
+
+    Raises:
+        UserError: there are checkpoints, and every one is damaged.
+    """
+    paths = list_checkpoints(folder)
+    for path in reversed(paths):
         try:
             return path, read_checkpoint(path)
         except UserError as error:
             _LOG.warning("%s; trying the checkpoint before it", error)
+    if paths:
+        raise UserError(f"none of the {len(paths)} checkpoints in {folder} can be read: mend or move them")
     return None
 
 
 def load_model(model: nn.Module, state: dict[str, Tensor], source: Path, *, new_head: bool = False) -> None:
     """Load a state dict, every tensor by name and shape.
+
+    Relative position tables of another length (another clip length or crop size) are resized by linear interpolation, as the
+    official loader does.
 
     Args:
         model: receives the weights.
@@ -109,6 +123,7 @@ def load_model(model: nn.Module, state: dict[str, Tensor], source: Path, *, new_
         if replaced:
             _LOG.info("%s: the classifier has other classes; %s keep fresh weights", source, ", ".join(replaced))
             state = {**state, **{name: own[name] for name in heads}}
+    state = _resize_tables(state, own, source)
     missing = sorted(set(own) - set(state))
     unexpected = sorted(set(state) - set(own))
     shapes = [
@@ -125,3 +140,15 @@ def load_model(model: nn.Module, state: dict[str, Tensor], source: Path, *, new_
             f"{len(shapes)} of another shape ({'; '.join(examples)}). Use the config it was trained with"
         )
     model.load_state_dict(state)
+
+
+def _resize_tables(state: dict[str, Tensor], own: dict[str, Tensor], source: Path) -> dict[str, Tensor]:
+    """The state dict with relative position tables of the model's lengths."""
+    other = [
+        name
+        for name in own
+        if "rel_pos" in name and name in state and state[name].dim() == 2 and state[name].shape[0] != own[name].shape[0]
+    ]
+    if other:
+        _LOG.info("%s: %d position tables are resized to this clip length and crop size", source, len(other))
+    return state | {name: resize_table(state[name], own[name].shape[0]) for name in other}

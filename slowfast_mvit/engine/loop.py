@@ -126,6 +126,11 @@ def fit(
             set_learning_rate(optimizer, rate)
             means = _step(model, task, stream, plan, number, device, name_of)
             norm = _clip_gradients(model, plan)
+            if not math.isfinite(norm):
+                raise UserError(
+                    f"the gradient is {norm} at step {number + 1}, while the loss is finite: lower SOLVER.BASE_LR or clip "
+                    "gradients (SOLVER.CLIP_GRAD_L2NORM); the weights are those of the step before"
+                )
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             wait_share = watch.waited / max(watch.elapsed, 1e-9)
@@ -180,7 +185,8 @@ def _step(
             clips = sorted({name_of(index) for index in batch.video_index.tolist()})
             raise UserError(
                 f"the loss is {float(losses['loss'].detach())} at step {number + 1} on the clips {', '.join(clips)}: "
-                "lower SOLVER.BASE_LR, clip gradients (SOLVER.CLIP_GRAD_L2NORM), or look at these videos"
+                "lower SOLVER.BASE_LR, clip gradients (SOLVER.CLIP_GRAD_L2NORM), or look at these videos; if the run has just been "
+                "resumed, its newest checkpoint may be at fault"
             )
         (losses["loss"] * share).backward()
         for name, value in losses.items():
@@ -188,11 +194,12 @@ def _step(
     return means
 
 
-def _clip_gradients(model: nn.Module, plan: FitPlan) -> float | None:
-    """Clip as the plan says; returns the L2 norm before clipping where it was computed."""
+def _clip_gradients(model: nn.Module, plan: FitPlan) -> float:
+    """Clip as the plan says; returns the L2 norm over all gradients before clipping."""
+    parameters = [parameter for parameter in model.parameters() if parameter.grad is not None]
+    norm = nn.utils.get_total_norm(parameter.grad for parameter in parameters if parameter.grad is not None)
     if plan.clip_grad_value is not None:
-        nn.utils.clip_grad_value_(model.parameters(), plan.clip_grad_value)
-        return None
-    if plan.clip_grad_norm is not None:
-        return float(nn.utils.clip_grad_norm_(model.parameters(), plan.clip_grad_norm))
-    return None
+        nn.utils.clip_grad_value_(parameters, plan.clip_grad_value)
+    elif plan.clip_grad_norm is not None:
+        nn.utils.clip_grads_with_norm_(parameters, plan.clip_grad_norm, norm)
+    return float(norm)

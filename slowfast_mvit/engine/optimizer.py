@@ -50,6 +50,27 @@ def make_optimizer(
     raise UserError(f"SOLVER.OPTIMIZING_METHOD is {method!r}; it must be sgd, adam or adamw")
 
 
+def restore_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """Load the moments of a checkpoint; rates, decays and betas stay those of the optimizer, which the config made.
+
+    Raises:
+        UserError: the checkpoint is of another optimizer or groups its parameters in another way.
+    """
+    fresh = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
+    stored = state["param_groups"]
+    same_sizes = [len(group["params"]) for group in stored] == [
+        len(group["params"]) for group in optimizer.param_groups
+    ]
+    if not same_sizes or any(set(old) - {"params"} != set(new) for old, new in zip(stored, fresh, strict=True)):
+        raise UserError(
+            "the checkpoint was written with another SOLVER.OPTIMIZING_METHOD or other decay groups: restore those settings, "
+            "or start in another OUTPUT_DIR from its weights (TRAIN.CHECKPOINT_FILE_PATH)"
+        )
+    optimizer.load_state_dict(state)
+    for group, settings in zip(optimizer.param_groups, fresh, strict=True):
+        group.update(settings)
+
+
 def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
     """Give every group the learning rate of the coming step."""
     for group in optimizer.param_groups:

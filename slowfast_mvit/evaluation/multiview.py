@@ -172,6 +172,10 @@ class MultiViewEvaluator:
     def add(self, batch: ClipBatch, probabilities: Tensor) -> None:
         """Count the views of a batch; ``probabilities`` [B, classes]. A view that was counted before is ignored."""
         probabilities = probabilities.float().cpu()
+        if not torch.isfinite(probabilities).all():
+            raise UserError(
+                "the model's scores are not finite numbers: its weights are ruined, or the precision is too low"
+            )
         top_scores, top_classes = probabilities.topk(self.num_top, dim=1)
         views = (batch.clip_index * self.protocol.num_crops + batch.crop_index).tolist()
         for row, (video, view) in enumerate(zip(batch.video_index.tolist(), views, strict=True)):

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
+from slowfast_mvit.errors import UserError
+
 Axes = tuple[int, ...]
 
 
@@ -115,7 +117,14 @@ def plan_blocks(arch: Architecture, drop_path_rate: float = 0.0) -> tuple[BlockS
     Widths, heads, strides and table sizes follow the official model builder's arithmetic (SlowFast,
     ``slowfast/models/video_model_builder.py``): the planned grid is divided with floor, although a strided convolution
     rounds up, so tables of odd sizes are stored one or two rows short and interpolated at run time.
+
+    Raises:
+        UserError: an even pool kernel, or an input so small that no token is left in some block.
     """
+    if arch.pool_kernel is not None and any(kernel % 2 == 0 for kernel in arch.pool_kernel):
+        raise UserError(
+            f"the pool kernel {list(arch.pool_kernel)} must be odd on every axis, or the grids would not fit"
+        )
     dim_mul = _per_block(arch.dim_mul, arch.depth + 1)
     head_mul = _per_block(arch.head_mul, arch.depth + 1)
     q_strides = dict(arch.pool_q_stride)
@@ -126,6 +135,8 @@ def plan_blocks(arch: Architecture, drop_path_rate: float = 0.0) -> tuple[BlockS
         widening = i if arch.expand_in_attention else i + 1
         dim_out = round_width(dim, dim_mul[widening], divisor=round_width(heads, head_mul[widening]))
         q_stride = q_strides.get(i)
+        if any(size // stride < 1 for size, stride in zip(grid, q_stride or (1,) * len(grid), strict=True)):
+            raise UserError(f"an input of {arch.input_size} is too small: block {i} is left without tokens")
         if kv_stride is not None and q_stride is not None:
             kv_stride = tuple(max(kv // q, 1) for kv, q in zip(kv_stride, q_stride, strict=True))
         specs.append(

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from slowfast_mvit.ops.tables import resize_table
 
 
 @lru_cache(maxsize=256)
@@ -27,14 +28,6 @@ def relative_index(num_queries: int, num_keys: int) -> Tensor:
         distance = queries[:, None] * ratio_q - keys[None, :] * ratio_k
         distance += (num_keys - 1) * ratio_k
         return distance.long()
-
-
-def resize_table(table: Tensor, num_rows: int) -> Tensor:
-    """A table [R, D] brought to ``num_rows`` rows by linear interpolation (half-pixel centres); unchanged if it has them."""
-    if table.shape[0] == num_rows:
-        return table
-    resized = F.interpolate(table.float().t()[None], size=num_rows, mode="linear", align_corners=False)
-    return resized[0].t().to(table.dtype)
 
 
 def position_vectors(table: Tensor, num_queries: int, num_keys: int) -> Tensor:

@@ -348,3 +348,38 @@ def test_not_utf_8(root):
     path = put(root, "train", "Gr\xfc\xdfe.mp4 0\n".encode("latin-1"), files=False)
     said = refusal(read_split, root, "train", num_classes=1)
     assert re.fullmatch(rf"{re.escape(str(path))} is not a text file in UTF-8 \(invalid start byte at byte 2\)", said)
+
+
+# Names and numbers
+
+
+def test_a_split_of_numbers_beside_a_split_of_names(root):
+    put(root, "train", "a.mp4 cat\nb.mp4 dog\n")
+    put(root, "test", "c.mp4 1\nd.mp4 0\n")
+    for split in ("train", "test"):
+        said = refusal(read_split, root, split, num_classes=400)
+        assert "names" in said and ("cat" in said or "0, 1" in said)
+
+
+def test_numbers_with_a_point_are_neither(root):
+    put(root, "train", "a.mp4 1.0\nb.mp4 10.0\n")
+    assert refusal(read_split, root, "train", num_classes=400).endswith("1.0 is neither a whole number nor a name")
+
+
+def test_labels_with_spaces_after_a_video(root):
+    assert listed(root, "a b.mp4 playing guitar\nc.webm juggling\n") == [
+        ("a b.mp4", "playing guitar"),
+        ("c.webm", "juggling"),
+    ]
+
+
+def test_a_header_of_named_labels(root):
+    assert listed(root, "video,verb\nx.mp4,run\n") == [("x.mp4", "run")]
+
+
+def test_a_folder_video_of_a_class_called_action_is_no_header(root):
+    assert listed(root, "vid1 action\nvid2 rest\n") == [("vid1", "action"), ("vid2", "rest")]
+
+
+def test_an_empty_separator(root):
+    assert "DATA.PATH_LABEL_SEPARATOR is empty" in refusal(listed, root, "a.mp4 1\n", "")

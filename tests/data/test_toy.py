@@ -12,6 +12,7 @@ from slowfast_mvit.config.load import load_config
 from slowfast_mvit.data.kinetics import read_split
 from slowfast_mvit.data.toy import CLASSES, FPS, SPLITS, ToySet, make_toy_set, render
 from slowfast_mvit.data.video import open_video
+from slowfast_mvit.errors import UserError
 
 SMALL = ToySet(num_train=9, num_val=2, num_test=2, num_frames=6, height=32, width=48)
 RECIPES = sorted((Path(__file__).parents[2] / "configs" / "Toy").glob("*.yaml"))
@@ -169,12 +170,12 @@ def test_a_whole_set_is_kept(made):
     assert make_toy_set(made, SMALL, processes=1) == made and stamps(made) == before
 
 
-@pytest.mark.parametrize("manifest", [None, "", '{"num_train": 9'])
+@pytest.mark.parametrize("manifest", ["unfinished", "", '{"num_train": 9'])
 def test_an_interrupted_set_is_made_again(made, tmp_path, manifest):
     root = make_toy_set(tmp_path, SMALL, processes=1)
     (root / "videos/train/00003.mp4").write_bytes(b"half")
     (root / "test.csv").unlink()
-    (root / "toy.json").unlink() if manifest is None else (root / "toy.json").write_text(manifest)
+    (root / "toy.json").write_text(manifest)
     make_toy_set(root, SMALL, processes=1)
     assert same_frames(frames_of(root), frames_of(made))
     assert (root / "test.csv").read_text() == (made / "test.csv").read_text()
@@ -193,7 +194,25 @@ def test_the_mark_of_a_whole_set_is_set_last(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "write_text", fail_at_lists)
     with pytest.raises(OSError, match="disk full"):
         make_toy_set(root, replace(SMALL, seed=5), processes=1)
-    assert not (root / "toy.json").exists()
+    assert (root / "toy.json").read_text() == "unfinished"
+
+
+def test_lists_of_another_dataset_are_not_overwritten(tmp_path):
+    (tmp_path / "train.csv").write_text("precious.mp4 1\n")
+    with pytest.raises(UserError, match=r"train\.csv of another dataset"):
+        make_toy_set(tmp_path, SMALL, processes=1)
+    assert (tmp_path / "train.csv").read_text() == "precious.mp4 1\n"
+
+
+def test_odd_extents_are_refused():
+    with pytest.raises(UserError, match="even extents, not 81x96"):
+        ToySet(height=81)
+
+
+def test_labels_can_be_numbers_below_any_count(tmp_path):
+    root = make_toy_set(tmp_path, replace(SMALL, num_classes=3), processes=1)
+    labels = [line.rsplit(" ", 1)[1] for line in (root / "train.csv").read_text().splitlines()]
+    assert labels == [str(number % 8 % 3) for number in range(9)]
 
 
 def test_other_parameters_make_another_set(tmp_path):

@@ -120,7 +120,12 @@ def test_the_newest_that_can_be_read(tmp_path, caplog):
 
 def test_none_can_be_read(tmp_path):
     checkpoint_path(tmp_path, 0).write_text("no")
-    assert read_newest(tmp_path) is None
+    with pytest.raises(UserError, match=r"none of the 1 checkpoints in .* can be read"):
+        read_newest(tmp_path)
+
+
+def test_a_url_is_no_path(tmp_path):
+    assert "looks like a URL" in refusal(tmp_path.__class__("https://example.org/x.pyth"))
 
 
 # Reading

@@ -74,8 +74,9 @@ def test_missing_files(failing, copied_data: Path) -> None:
     ],
     ids=["truncated", "text", "nothing"],
 )
-def test_unreadable_video(failing, copied_data: Path, tmp_path: Path, spoil, cause: str) -> None:
+def test_unreadable_video(failing, config_file: Path, copied_data: Path, tmp_path: Path, spoil, cause: str) -> None:
     data = ("DATA.PATH_TO_DATA_DIR", str(copied_data))
+    assert run_net.main(["--cfg", str(config_file), "SOLVER.MAX_EPOCH", "1"]) == 0
     spoil(copied_data / "videos" / "test" / "00003.mp4")
     said = failing(*data, "TRAIN.ENABLE", "False")
     assert "1 of 10 test videos could not be read" in said and "00003.mp4" in said and cause in said
@@ -132,3 +133,77 @@ def test_missing_config(capsys: pytest.CaptureFixture[str]) -> None:
 def test_debug_shows_the_traceback(config_file: Path) -> None:
     with pytest.raises(ValueError, match="does not exist"):
         run_net.main(["--cfg", str(config_file), "--debug", "DATA.PATH_TO_DATA_DIR", "/nowhere"])
+
+
+def test_no_weights_to_test(failing) -> None:
+    assert "there are no weights to test" in failing("TRAIN.ENABLE", "False")
+
+
+def test_checkpoints_of_another_run_are_not_mixed(failing, config_file: Path, tmp_path: Path) -> None:
+    assert run_net.main(["--cfg", str(config_file), "TEST.ENABLE", "False"]) == 0
+    weights = tmp_path / "run" / "checkpoints" / "checkpoint_epoch_00001.pyth"
+    before = weights.read_bytes()
+    assert "another run's checkpoints" in failing("TRAIN.AUTO_RESUME", "False")
+    assert weights.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "optimizer"),
+    [
+        (["SOLVER.OPTIMIZING_METHOD", "sgd"], "OPTIMIZING_METHOD"),
+        (["SOLVER.ZERO_WD_1D_PARAM", "False"], "decay groups"),
+    ],
+)
+def test_resuming_with_another_optimizer(failing, config_file: Path, changes: list[str], optimizer: str) -> None:
+    assert run_net.main(["--cfg", str(config_file), "TEST.ENABLE", "False", "SOLVER.MAX_EPOCH", "1"]) == 0
+    assert optimizer in failing(*changes)
+
+
+def test_exploding_training_leaves_no_ruined_checkpoint(failing, tmp_path: Path) -> None:
+    said = failing("SOLVER.BASE_LR", "1e39", "SOLVER.WARMUP_EPOCHS", "0", "TRAIN.BATCH_SIZE", "24")
+    assert "SOLVER.BASE_LR" in said
+    assert not list((tmp_path / "run").glob("checkpoints/*"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        (["MIXUP.LABEL_SMOOTH_VALUE", "1.0"], "MIXUP.LABEL_SMOOTH_VALUE"),
+        (["MVIT.DROPPATH_RATE", "1.0"], "MVIT.DROPPATH_RATE"),
+        (["AUG.ENABLE", "True", "AUG.AA_TYPE", "augmix"], "augmix"),
+        (["AUG.ENABLE", "True", "AUG.INTERPOLATION", "random"], "AUG.INTERPOLATION"),
+        (["DATA.PATH_LABEL_SEPARATOR", ""], "DATA.PATH_LABEL_SEPARATOR"),
+        (["MVIT.POOL_KVQ_KERNEL", "[2, 2, 2]"], "[2, 2, 2]"),
+        (["DATA.TRAIN_CROP_SIZE", "8", "DATA.TEST_CROP_SIZE", "8"], "too small"),
+        (["MIXUP.ENABLE", "True", "MODEL.LOSS_FUNC", "soft_cross_entropy", "TRAIN.BATCH_SIZE", "23"], ""),
+    ],
+)
+def test_settings_that_no_training_can_have(failing, config_file: Path, changes: list[str], named: str) -> None:
+    if named:
+        assert named in failing(*changes)
+    else:  # 24 videos in passes of 23 would leave a pass of one clip, which mixup cannot mix: they are dealt evenly
+        accumulate = ["TRAIN.ACCUMULATE_STEPS", "2", "TEST.ENABLE", "False", "SOLVER.MAX_EPOCH", "1"]
+        assert run_net.main(["--cfg", str(config_file), *changes, *accumulate]) == 0
+
+
+def test_mixing_a_single_clip(failing, copied_data: Path) -> None:
+    (copied_data / "train.csv").write_text("videos/train/00000.mp4 move_left\n")
+    mixing = ["MIXUP.ENABLE", "True", "MODEL.LOSS_FUNC", "soft_cross_entropy"]
+    assert "one clip" in failing("DATA.PATH_TO_DATA_DIR", str(copied_data), *mixing)
+
+
+def test_config_without_its_ending(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_net.main(["--cfg", "configs/Kinetics/MVITV2_S_16x4"]) == 2
+    assert "is not a .yaml file" in capsys.readouterr().err
+
+
+def test_several_processes(failing, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert "torchrun" in failing()
+
+
+def test_a_failed_start_keeps_the_config_of_the_run(failing, config_file: Path, tmp_path: Path) -> None:
+    assert run_net.main(["--cfg", str(config_file), "TEST.ENABLE", "False", "SOLVER.MAX_EPOCH", "1"]) == 0
+    before = (tmp_path / "run" / "config.yaml").read_text()
+    failing("DATA.PATH_TO_DATA_DIR", "/nowhere")
+    assert (tmp_path / "run" / "config.yaml").read_text() == before

@@ -105,9 +105,13 @@ def test_toy_runs_a_recipe_that_has_no_data(
     argv = ["--cfg", str(config_file), "--toy", "DATA.PATH_TO_DATA_DIR", "/nowhere", "MODEL.NUM_CLASSES", "400"]
     assert run_net.main(argv) == 0
     assert "means nothing" in capsys.readouterr().out.splitlines()[-1]
-    steps = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    out = tmp_path / "run" / "toy-small"
+    steps = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in steps if line["kind"] == "train"] == [1, 2]
-    assert len(pd.read_csv(tmp_path / "run" / "predictions" / "videos.csv")) == 4
+    assert len(pd.read_csv(out / "predictions" / "videos.csv")) == 4
+    # Again, with fewer classes than kinds of motion, and without training: the folder is its own, and random weights will do.
+    assert run_net.main([*argv, "MODEL.NUM_CLASSES", "3", "TRAIN.ENABLE", "False"]) == 0
+    assert not (out / "checkpoints").exists()
 
 
 def test_overrides_may_stand_bare_or_after_opts(config_file: Path, tmp_path: Path) -> None:
@@ -125,5 +129,29 @@ def test_overrides_may_stand_bare_or_after_opts(config_file: Path, tmp_path: Pat
 
 
 def test_bfloat16_is_used_and_said(config_file: Path, tmp_path: Path) -> None:
-    assert run(config_file, "TRAIN.ENABLE", "False", "MODEL.PRECISION", "bfloat16") == 0
+    assert run(config_file, "SOLVER.MAX_EPOCH", "1", "MODEL.PRECISION", "bfloat16") == 0
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["precision"] == "bfloat16"
+
+
+def test_weights_serve_other_clip_lengths_and_sizes(config_file: Path, tmp_path: Path) -> None:
+    assert run(config_file, "SOLVER.MAX_EPOCH", "1", "TEST.ENABLE", "False") == 0
+    weights = str(tmp_path / "run" / "checkpoints" / "checkpoint_epoch_00001.pyth")
+    longer = ["DATA.NUM_FRAMES", "12", "DATA.SAMPLING_RATE", "3", "OUTPUT_DIR", str(tmp_path / "longer")]
+    larger = ["DATA.TRAIN_CROP_SIZE", "96", "DATA.TEST_CROP_SIZE", "96", "DATA.TRAIN_JITTER_SCALES", "[96, 96]"]
+    test_only = ["TRAIN.ENABLE", "False", "TEST.CHECKPOINT_FILE_PATH", weights]
+    assert run(config_file, *test_only, *longer, *larger) == 0
+    assert "crop 96" in json.loads((tmp_path / "longer" / "metrics.json").read_text())["protocol"]
+
+
+def test_configs_run_in_turn_although_one_fails(config_file: Path, tmp_path: Path) -> None:
+    argv = ["--cfg", str(tmp_path / "nowhere.yaml"), str(config_file), "SOLVER.MAX_EPOCH", "1"]
+    assert run_net.main(argv) == 2
+    assert (tmp_path / "run" / "metrics.json").exists()
+
+
+def test_resuming_takes_the_optimizer_settings_of_the_config(config_file: Path, tmp_path: Path) -> None:
+    assert run(config_file, "TEST.ENABLE", "False", "SOLVER.MAX_EPOCH", "1") == 0
+    assert run(config_file, "TEST.ENABLE", "False", "SOLVER.WEIGHT_DECAY", "0.5") == 0
+    state = torch.load(tmp_path / "run" / "checkpoints" / "checkpoint_epoch_00002.pyth", weights_only=True)
+    assert [group["weight_decay"] for group in state["optimizer_state"]["param_groups"]] == [0.5, 0.0]
+    assert int(state["optimizer_state"]["state"][0]["step"]) == 6
