@@ -1,6 +1,7 @@
 """What a config may ask for and this version cannot do yet: said before any work begins, in one sentence."""
 
 import os
+from importlib.util import find_spec
 
 from slowfast_mvit.config.schema import Config
 from slowfast_mvit.errors import UserError
@@ -36,6 +37,10 @@ def refuse_unbuilt(config: Config) -> None:
         "TASK": bool(config.TASK),
         "TENSORBOARD.ENABLE True": config.TENSORBOARD.ENABLE,
     }
+    if data.DECODING_BACKEND == "decord" and find_spec("decord") is None:
+        raise UserError(
+            "DATA.DECODING_BACKEND is decord, which is not installed here: set it to pyav, or pip install decord"
+        )
     asked = [setting for setting, on in unbuilt.items() if on]
     if asked:
         raise UserError(

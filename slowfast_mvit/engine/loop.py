@@ -185,8 +185,8 @@ def _step(
             clips = sorted({name_of(index) for index in batch.video_index.tolist()})
             raise UserError(
                 f"the loss is {float(losses['loss'].detach())} at step {number + 1} on the clips {', '.join(clips)}: "
-                "lower SOLVER.BASE_LR, clip gradients (SOLVER.CLIP_GRAD_L2NORM), or look at these videos; if the run has just been "
-                "resumed, its newest checkpoint may be at fault"
+                "lower SOLVER.BASE_LR, clip gradients (SOLVER.CLIP_GRAD_L2NORM), or look at these videos; if the run has just "
+                "been resumed, its newest checkpoint may be at fault"
             )
         (losses["loss"] * share).backward()
         for name, value in losses.items():

@@ -16,6 +16,7 @@ from PIL import Image
 
 from slowfast_mvit.data.video import VideoError, VideoReader, open_video
 from slowfast_mvit.data.video_index import Stamp, average_rate, index_packets, is_closed, starting_positions
+from slowfast_mvit.errors import UserError
 
 HAS_DECORD = importlib.util.find_spec("decord") is not None
 NEEDS_DECORD = pytest.mark.skipif(not HAS_DECORD, reason="decord is not installed")
@@ -372,7 +373,7 @@ def test_wrong_use(video_file):
 
 def test_missing_decord_is_said_in_a_sentence(video_file, monkeypatch):
     monkeypatch.setitem(sys.modules, "decord", None)
-    with pytest.raises(ImportError, match="backend 'decord' needs the package decord"):
+    with pytest.raises(UserError, match="backend 'decord' needs the package decord"):
         open_video(video_file("plain.mp4").path, "decord")
 
 
