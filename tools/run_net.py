@@ -4,8 +4,12 @@ python tools/run_net.py --cfg configs/Kinetics/MVITV2_S_16x4.yaml DATA.PATH_TO_D
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
+
+# Read when torch is loaded: on the CPU, threads that spin while they wait would take the cores from the loader's processes.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from slowfast_mvit.build.job import run_job, toy_job
 from slowfast_mvit.config.load import load_config

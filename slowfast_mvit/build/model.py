@@ -9,9 +9,7 @@ from slowfast_mvit.config.schema import Config
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.models.layout import Architecture
 from slowfast_mvit.models.mvit import MViT
-from slowfast_mvit.models.variants import VARIANTS
-
-DEFAULT_CLASSES = 400
+from slowfast_mvit.models.variants import VARIANTS, default_classes
 
 
 def list_models() -> list[str]:
@@ -29,13 +27,16 @@ def create_model(
     drop_path_rate: float | None = None,
     dropout_rate: float | None = None,
 ) -> nn.Module:
-    """A model with fresh weights: video float [B, in_channels, T, H, W], normalised -> logits [B, num_classes].
+    """A model with fresh weights.
+
+    It maps video [B, in_channels, T, H, W] (names with a clip length, as in ``mvitv2_s_16x4``) or images
+    [B, in_channels, H, W] (names without), float and normalised, to logits [B, num_classes].
 
     Args:
         name: one of :func:`list_models`.
-        num_classes: width of the logits; 400 by default.
-        num_frames, crop_size: clip length, and side (or height and width) in pixels, that the position tables are made
-            for; the variant's own by default. Other sizes run too, by interpolation.
+        num_classes: width of the logits; by default 400 for video, 1000 for images, 19168 for ImageNet-21K.
+        num_frames, crop_size: clip length (video only), and side (or height and width) in pixels, that the position tables are
+            made for; the variant's own by default. Other sizes run too, by interpolation.
         in_channels: channels of the input.
         drop_path_rate, dropout_rate: regularisation in training; none by default.
 
@@ -47,18 +48,23 @@ def create_model(
         hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(list_models())}"
         raise UserError(f"there is no model {name!r}; {hint}")
     arch = VARIANTS[name]
-    frames, height, width = arch.input_size
+    *frames, height, width = arch.input_size
+    if num_frames is not None:
+        if not frames:
+            raise UserError(f"{name} is a model for images; it takes no num_frames")
+        frames = [num_frames]
     if crop_size is not None:
         height, width = (crop_size, crop_size) if isinstance(crop_size, int) else crop_size
-    arch = replace(arch, input_size=(frames if num_frames is None else num_frames, height, width))
-    for axis, size, stride in zip(("num_frames", "height", "width"), arch.input_size, arch.patch_stride, strict=True):
+    arch = replace(arch, input_size=(*frames, height, width))
+    axes = ("num_frames", "height", "width")[-len(arch.input_size) :]
+    for axis, size, stride in zip(axes, arch.input_size, arch.patch_stride, strict=True):
         if size < stride or size % stride:
             raise UserError(f"{axis} is {size}; it must be a positive multiple of the stem's stride {stride}")
     if num_classes is not None and num_classes < 1:
         raise UserError(f"num_classes is {num_classes}; it must be at least 1")
     return MViT(
         arch,
-        DEFAULT_CLASSES if num_classes is None else num_classes,
+        default_classes(name) if num_classes is None else num_classes,
         in_channels=in_channels,
         drop_path_rate=drop_path_rate or 0.0,
         dropout_rate=dropout_rate or 0.0,

@@ -1,0 +1,104 @@
+"""Parameters and FLOPs of every published model, against independently computed figures."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from slowfast_mvit.models.flops import Flops, count_flops
+from slowfast_mvit.models.layout import Architecture
+from slowfast_mvit.models.mvit import MViT
+from slowfast_mvit.models.variants import IN21K_CLASSES, VARIANTS
+
+
+def sized(name: str, *size: int, **changes: object) -> Architecture:
+    return replace(VARIANTS[name], **({"input_size": size} if size else {}), **changes)
+
+
+L_IN_ATTENTION = sized("mvitv2_l", expand_in_attention=True)
+L_40X3_224 = sized("mvitv2_l_40x3", 40, 224, 224)
+MASKFEAT = {"expand_in_attention": False}
+
+# Architecture, classes, parameters, multiply-adds in G, the same with norms in G. None: no figure is known.
+ROWS = [
+    ("T 224", sized("mvitv2_t"), 1000, 24_173_320, 4.68, 4.70),
+    ("S 224", sized("mvitv2_s"), 1000, 34_870_216, 6.96, 7.00),
+    ("B 224", sized("mvitv2_b"), 1000, 51_472_744, 10.10, 10.16),
+    ("L 224 as released", sized("mvitv2_l"), 1000, 217_992_952, 43.71, 43.87),
+    ("L 224", L_IN_ATTENTION, 1000, 213_635_368, 41.76, 41.91),
+    ("L 224 cls", replace(L_IN_ATTENTION, cls_token=True), 1000, 213_635_512, 42.00, 42.15),
+    ("L 224 kv stride 8", replace(L_IN_ATTENTION, pool_kv_stride=(8, 8)), 1000, None, 39.44, 39.56),
+    ("H 224", sized("mvitv2_h"), 1000, 666_879_912, 120.31, 120.64),
+    ("B 384", sized("mvitv2_b", 384, 384), 1000, 51_599_464, 36.52, 36.69),
+    ("L 384", replace(L_IN_ATTENTION, input_size=(384, 384)), 1000, 213_806_728, 139.73, 140.19),
+    ("H 384", sized("mvitv2_h", 384, 384), 1000, 667_129_512, 387.54, 388.52),
+    ("H 512", sized("mvitv2_h", 512, 512), 1000, 667_329_192, 761.80, 763.54),
+    ("B IN-21K", sized("mvitv2_b_in21k"), IN21K_CLASSES, 65_444_032, None, None),
+    ("L IN-21K", sized("mvitv2_l_in21k"), IN21K_CLASSES, 234_583_216, None, None),
+    ("H IN-21K", sized("mvitv2_h_in21k"), IN21K_CLASSES, 694_804_128, None, None),
+    ("S 16x224 K400", sized("mvitv2_s_16x4"), 400, 34_537_744, 64.22, 64.46),
+    ("S 16x224 SSv2", sized("mvitv2_s_16x4"), 174, 34_363_950, 64.22, 64.46),
+    ("S 16x224 AVA", sized("mvitv2_s_16x4"), 80, 34_291_664, None, 64.46),
+    ("B 32x224 K400", sized("mvitv2_b_32x3"), 400, 51_230_128, 224.47, 225.17),
+    ("B 32x224 K600", sized("mvitv2_b_32x3"), 600, 51_383_928, 224.47, 225.17),
+    ("B 32x224 SSv2", sized("mvitv2_b_32x3"), 174, 51_056_334, 224.47, 225.17),
+    ("B 32x224 AVA", sized("mvitv2_b_32x3"), 80, 50_984_048, 224.47, 225.17),
+    (
+        "L 40x224 K400 as in Table 14",
+        replace(L_40X3_224, expand_in_attention=False),
+        400,
+        217_661_008,
+        1125.19,
+        1127.61,
+    ),
+    ("L 40x224 K400", L_40X3_224, 400, 213_303_424, 1086.17, 1088.51),
+    ("L 40x312 K400", sized("mvitv2_l_40x3"), 400, 213_390_112, 2823.40, 2828.10),
+    ("L 40x312 SSv2", sized("mvitv2_l_40x3"), 174, 213_129_534, None, 2828.1),
+    ("L 40x312 AVA", sized("mvitv2_l_40x3"), 80, 213_021_152, None, 2828.1),
+    ("L 32x312 K600", sized("mvitv2_l_40x3", 32, 312, 312), 600, 213_593_064, 2059.70, 2063.45),
+    ("L 40x352 K600", sized("mvitv2_l_40x3", 40, 352, 352), 600, 213_668_808, 3784.58, 3790.35),
+    ("MaskFeat S 16x224", sized("mvitv2_s_16x4", **MASKFEAT), 400, 36_475_120, 71.16, 71.4),
+    ("MaskFeat L 16x224", sized("mvitv2_l_40x3", 16, 224, 224, **MASKFEAT), 400, 217_578_064, 376.8, 377.8),
+]
+
+
+@pytest.mark.parametrize(
+    ("arch", "classes", "parameters"), [row[1:4] for row in ROWS if row[3]], ids=[r[0] for r in ROWS if r[3]]
+)
+def test_parameters(arch: Architecture, classes: int, parameters: int) -> None:
+    with torch.device("meta"):
+        model = MViT(arch, classes)
+    assert sum(parameter.numel() for parameter in model.parameters()) == parameters
+
+
+@pytest.mark.parametrize(
+    ("arch", "classes", "products", "total"),
+    [(row[1], row[2], row[4], row[5]) for row in ROWS if row[5]],
+    ids=[r[0] for r in ROWS if r[5]],
+)
+def test_flops(arch: Architecture, classes: int, products: float | None, total: float) -> None:
+    flops = count_flops(arch, classes)
+    # The figures are rounded to the second decimal (the first, where they have one).
+    assert flops.total / 1e9 == pytest.approx(total, abs=0.051 if round(total, 1) == total else 0.0051)
+    if products is not None:
+        assert flops.multiply_adds / 1e9 == pytest.approx(
+            products, abs=0.051 if round(products, 1) == products else 0.0051
+        )
+
+
+def test_another_input_size_is_counted_on_the_grids_that_it_gives() -> None:
+    arch = VARIANTS["mvitv2_s_16x4"]
+    assert count_flops(arch, 400, (16, 224, 224)) == count_flops(arch, 400)
+    larger = count_flops(arch, 400, (16, 312, 312))
+    assert larger.total == count_flops(replace(arch, input_size=(16, 312, 312)), 400).total
+
+
+def test_a_model_of_one_block_by_hand() -> None:
+    arch = Architecture(
+        input_size=(8, 8), patch_kernel=(4, 4), patch_stride=(4, 4), patch_padding=(0, 0), embed_dim=2, num_heads=1,
+        depth=1, cls_token=False, rel_pos_time=False, rel_pos_space=True, residual_pooling=False,
+    )  # fmt: skip
+    stem = 4 * 2 * 3 * 16
+    attention = 4 * 2 * 6 + 2 * (4 * 4 * 2) + 4 * 2 * (2 + 2) + 4 * 2 * 2  # qkv, products, positions, output
+    mlp = 2 * (4 * 2 * 8)
+    assert count_flops(arch, 5) == Flops(stem + attention + mlp + 2 * 5, 5 * (3 * 4 * 2))
