@@ -33,11 +33,14 @@ def run_job(config: Config, *, random_weights: bool = False) -> dict[str, object
     # A mistake in any list is said before anything is written, and not when the training is over.
     for split in ("train",) * config.TRAIN.ENABLE + ("test",) * config.TEST.ENABLE:
         videos_of(config, split)
+    weights = config.TEST.CHECKPOINT_FILE_PATH
+    if config.TEST.ENABLE and weights and not Path(weights).is_file():
+        raise UserError(f"TEST.CHECKPOINT_FILE_PATH: the checkpoint {weights} does not exist")
     folder = RunFolder(Path(config.OUTPUT_DIR))
     try:
         folder.root.mkdir(parents=True, exist_ok=True)
-        written = folder.config if config.TRAIN.ENABLE else folder.test_config
-        written.write_text(dump_config(config), encoding="utf-8")
+        if not config.TRAIN.ENABLE:
+            folder.test_config.write_text(dump_config(config), encoding="utf-8")
     except OSError as error:
         raise UserError(f"OUTPUT_DIR {folder.root} cannot be written to: {error.strerror}") from error
     trained = run_training(config, device) if config.TRAIN.ENABLE else None

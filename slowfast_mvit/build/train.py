@@ -15,8 +15,9 @@ from slowfast_mvit.build.data import has_split, step_plan, train_clips, videos_o
 from slowfast_mvit.build.evaluate import evaluate_videos
 from slowfast_mvit.build.model import build_model
 from slowfast_mvit.build.run import RunFolder, classification_of, precision_of
-from slowfast_mvit.config.load import dump_config
-from slowfast_mvit.config.schema import Config
+from slowfast_mvit.config.keys import get_value
+from slowfast_mvit.config.load import dump_config, load_config_text
+from slowfast_mvit.config.schema import Config, all_keys
 from slowfast_mvit.data.kinetics import VideoList
 from slowfast_mvit.data.loader import StepPlan, StepSampler, train_loader
 from slowfast_mvit.data.video import VideoError
@@ -37,6 +38,11 @@ from slowfast_mvit.ops.schedule import Schedule, make_schedule
 
 _LOG = logging.getLogger(__name__)
 
+# Settings that make a training what it is; the others may differ between a run and its continuation.
+_TRAINING_KEYS = (
+    "MODEL.", "MVIT.", "SOLVER.", "AUG.", "MIXUP.", "RNG_SEED", "TRAIN.BATCH_SIZE", "TRAIN.ACCUMULATE_STEPS",
+    "DATA.NUM_FRAMES", "DATA.SAMPLING_RATE", "DATA.TRAIN_", "DATA.RANDOM_FLIP", "DATA.MEAN", "DATA.STD",
+)  # fmt: skip
 NO_DECAY_NAMES = ("cls_token", "rel_pos", "pos_embed")
 
 
@@ -71,6 +77,8 @@ def run_training(config: Config, device: torch.device) -> Path:
     _move_state(optimizer, device)
     precision = precision_of(config, device, training=True)
     _announce(config, model, videos, plan, precision, device, first_epoch)
+    if first_epoch < config.SOLVER.MAX_EPOCH:
+        folder.config.write_text(dump_config(config), encoding="utf-8")
     dataset = train_clips(config, videos)
     sampler = StepSampler(
         plan, seed=config.RNG_SEED, first_epoch=first_epoch, first_step=0, num_epochs=config.SOLVER.MAX_EPOCH
@@ -103,7 +111,7 @@ def run_training(config: Config, device: torch.device) -> Path:
         fit(
             model,
             classification_of(config, precision),
-            _readable(loader),
+            _readable(loader, videos),
             optimizer,
             schedule_of(config, plan),
             FitPlan(
@@ -179,6 +187,13 @@ def _restore(config: Config, folder: RunFolder, model: nn.Module, optimizer: Opt
             restore_optimizer(optimizer, content["optimizer_state"])
         epoch = int(content.get("epoch", -1)) + 1
         _LOG.info("going on after epoch %d from %s", epoch, path)
+        changed = changed_keys(content["cfg"], config) if "cfg" in content else []
+        if changed:
+            _LOG.warning(
+                "settings differ from those that %s was trained with (use another OUTPUT_DIR to start afresh): %s",
+                path,
+                "; ".join(changed),
+            )
         return epoch, tuple(content.get("label_names", ()))
     if config.TRAIN.CHECKPOINT_FILE_PATH:
         path = Path(config.TRAIN.CHECKPOINT_FILE_PATH)
@@ -195,6 +210,19 @@ def _check_weights(model: nn.Module, epoch: int) -> None:
             f"weights are no longer finite after epoch {epoch + 1}: lower SOLVER.BASE_LR or clip gradients "
             "(SOLVER.CLIP_GRAD_L2NORM); the last checkpoint is intact"
         )
+
+
+def changed_keys(stored: str, config: Config) -> list[str]:
+    """Settings of the training that differ from those of a checkpoint's ``cfg``, each as ``KEY old -> new``."""
+    try:
+        before = load_config_text(stored, "the checkpoint's config")
+    except UserError:  # of another version or of PySlowFast: there is nothing to compare with
+        return []
+    return [
+        f"{name} {get_value(before, name)} -> {get_value(config, name)}"
+        for name in all_keys()
+        if name.startswith(_TRAINING_KEYS) and get_value(before, name) != get_value(config, name)
+    ]
 
 
 def _clear_names(state: dict[str, Any], patterns: Iterable[str]) -> dict[str, Any]:
@@ -221,7 +249,7 @@ def _announce(
     first_epoch: int,
 ) -> None:
     if first_epoch >= config.SOLVER.MAX_EPOCH:
-        _LOG.info("all %d epochs are trained already", config.SOLVER.MAX_EPOCH)
+        _LOG.info("all %d epochs are trained already: nothing to do", config.SOLVER.MAX_EPOCH)
         return
     parameters = sum(parameter.numel() for parameter in model.parameters())
     clips = plan.videos_per_step * config.AUG.NUM_SAMPLE
@@ -259,9 +287,10 @@ def _validate(
     _LOG.info("epoch %d: validation top-1 %.2f %%, top-5 %.2f %%", epoch + 1, top1, top5)
 
 
-def _readable(batches: Iterable[ClipBatch | UnreadableVideo]) -> Iterator[ClipBatch]:
+def _readable(batches: Iterable[ClipBatch | UnreadableVideo], videos: VideoList) -> Iterator[ClipBatch]:
     """Batches of a loader; a video that cannot be read stops the training with its name and cause."""
     for batch in batches:
         if isinstance(batch, UnreadableVideo):
-            raise VideoError(batch.path, batch.backend, batch.cause)
+            error = VideoError(batch.path, batch.backend, batch.cause)
+            raise UserError(f"{error}; mend the file, or take it off {videos.source}")
         yield batch

@@ -254,7 +254,11 @@ def _number_labels(
         return [int(text) for text in texts], known
     if known:
         unknown = sorted(set(texts) - set(known))
-        raise UserError(f"{source}: {len(unknown)} unknown label names, for example {', '.join(unknown[:5])}")
+        raise UserError(
+            f"{source}: {len(unknown)} unknown label names, for example {', '.join(unknown[:5])}; the names in force (of the "
+            f"checkpoint in OUTPUT_DIR, TENSORBOARD.CLASS_NAMES_PATH or {LABEL_FILE}) begin with {', '.join(known[:5])}: "
+            "mend the list, or use another OUTPUT_DIR"
+        )
     known = tuple(sorted(all_labels()))
     numbers = list(filter(_is_number, known))
     if numbers:

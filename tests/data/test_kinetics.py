@@ -198,7 +198,8 @@ def test_names_of_a_checkpoint_come_first(root):
 def test_unknown_names(root):
     path = put(root, "val", "".join(f"{name}.mp4 {name}\n" for name in "gfedcba"))
     said = refusal(read_split, root, "val", num_classes=9, label_names=["a", "z"])
-    assert said == f"{path}: 6 unknown label names, for example b, c, d, e, f"
+    assert said.startswith(f"{path}: 6 unknown label names, for example b, c, d, e, f; the names in force")
+    assert "begin with a, z" in said
 
 
 @pytest.mark.parametrize("stored", ['{"run": 1, "jump": 2}', '{"run": 0, "jump": 0}', '["run", 3]', "3", "[", "\xff"])

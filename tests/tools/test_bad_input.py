@@ -88,7 +88,7 @@ def test_unreadable_video(failing, config_file: Path, copied_data: Path, tmp_pat
 
     spoil(copied_data / "videos" / "train" / "00005.mp4")
     said = failing(*data)
-    assert "00005.mp4" in said and "pyav" in said
+    assert "00005.mp4" in said and "pyav" in said and f"take it off {copied_data}/train.csv" in said
     assert len(pd.read_csv(predictions / "videos.csv")) == 9  # of the test before
 
 
@@ -104,7 +104,8 @@ def test_checkpoint_of_another_model(failing, config_file: Path, tmp_path: Path)
 
 def test_missing_checkpoint(failing) -> None:
     said = failing("TRAIN.ENABLE", "False", "TEST.CHECKPOINT_FILE_PATH", "/nowhere.pyth")
-    assert said == "the checkpoint /nowhere.pyth does not exist"
+    assert said == "TEST.CHECKPOINT_FILE_PATH: the checkpoint /nowhere.pyth does not exist"
+    assert failing("TEST.CHECKPOINT_FILE_PATH", "/nowhere.pyth") == said  # before anything is trained
 
 
 def test_crop_larger_than_the_resized_frame(failing) -> None:
@@ -207,3 +208,26 @@ def test_a_failed_start_keeps_the_config_of_the_run(failing, config_file: Path, 
     before = (tmp_path / "run" / "config.yaml").read_text()
     failing("DATA.PATH_TO_DATA_DIR", "/nowhere")
     assert (tmp_path / "run" / "config.yaml").read_text() == before
+
+
+def test_classes_of_another_run(failing, config_file: Path, copied_data: Path) -> None:
+    assert run_net.main(["--cfg", str(config_file), "TEST.ENABLE", "False", "SOLVER.MAX_EPOCH", "1"]) == 0
+    for name in ("train.csv", "val.csv", "test.csv"):
+        lines = (copied_data / name).read_text().replace("move_left", "walk")
+        (copied_data / name).write_text(lines)
+    said = failing("DATA.PATH_TO_DATA_DIR", str(copied_data))
+    assert "for example walk" in said and "another OUTPUT_DIR" in said
+
+
+def test_going_on_with_other_settings_names_them(
+    config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["--cfg", str(config_file), "TEST.ENABLE", "False"]
+    assert run_net.main([*argv, "SOLVER.MAX_EPOCH", "1"]) == 0
+    trained = (tmp_path / "run" / "config.yaml").read_text()
+    capsys.readouterr()
+    assert run_net.main([*argv, "SOLVER.MAX_EPOCH", "1", "SOLVER.BASE_LR", "0.5", "LOG_PERIOD", "3"]) == 0
+    said = capsys.readouterr().err
+    assert "SOLVER.BASE_LR 0.001 -> 0.5" in said and "LOG_PERIOD" not in said
+    assert "nothing to do" in said
+    assert (tmp_path / "run" / "config.yaml").read_text() == trained
