@@ -11,19 +11,21 @@ ROOT = Path(__file__).parents[2]
 ONE_VIEW = ["TEST.NUM_ENSEMBLE_VIEWS", "1", "TEST.NUM_SPATIAL_CROPS", "1"]
 
 
-def run_toy(recipe: str, output: Path, *overrides: str) -> dict[str, object]:
+def run_toy(recipe: str, output: Path, *overrides: str) -> Path:
+    """Run a recipe on generated videos; returns the folder that it wrote."""
     argv = ["--cfg", str(ROOT / "configs" / "Kinetics" / recipe), "--toy", "NUM_GPUS", "0", "OUTPUT_DIR", str(output)]
     assert run_net.main([*argv, *ONE_VIEW, *overrides]) == 0
-    return json.loads((output / "metrics.json").read_text())
+    return output / f"toy-{Path(recipe).stem}"
 
 
 @pytest.mark.slow
 def test_large_model_at_312_pixels_tests_on_a_cpu(tmp_path: Path) -> None:
-    metrics = run_toy("MVITV2_L_40x3.yaml", tmp_path, "TRAIN.ENABLE", "False")
+    out = run_toy("MVITV2_L_40x3.yaml", tmp_path, "TRAIN.ENABLE", "False")
+    metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["num_videos"] == 4
     assert metrics["protocol"] == "1 clip x 1 crop, short side 356, crop 312, sum"
     for name in ("clips", "videos"):
-        table = pd.read_csv(tmp_path / "predictions" / f"{name}.csv")
+        table = pd.read_csv(out / "predictions" / f"{name}.csv")
         assert len(table) == 4
         assert table["top1"].between(0, 399).all() and table["top1_score"].between(0, 1).all()
 
@@ -31,8 +33,8 @@ def test_large_model_at_312_pixels_tests_on_a_cpu(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["MVITV2_S_16x4.yaml", "MVITV2_B_32x3.yaml"])
 def test_recipe_trains_with_all_of_its_augmentation(recipe: str, tmp_path: Path) -> None:
-    run_toy(recipe, tmp_path)
-    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    out = run_toy(recipe, tmp_path)
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     losses = [line["loss"] for line in lines if line["kind"] == "train"]
     # Fresh weights know nothing of 400 classes: ln 400 = 5.99.
     assert len(losses) == 2 and all(5.0 < loss < 7.5 for loss in losses)
