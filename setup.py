@@ -45,5 +45,9 @@ setup(
             "types-tqdm",
             "pandas-stubs",
         ],
+        # For what is to come: feature files, Slurm, ONNX.
+        "features": ["pyarrow"],
+        "slurm": ["submitit"],
+        "export": ["onnx", "onnxruntime"],
     },
 )

@@ -13,12 +13,6 @@ def combine_views(scores: Tensor, method: str) -> Tensor:
     raise ValueError(f"DATA.ENSEMBLE_METHOD is {method!r}; it must be sum or max")
 
 
-def topk_correct(scores: Tensor, labels: Tensor, k: int) -> Tensor:
-    """Whether each row's label is among its k largest scores: bool [rows] from scores [rows, classes], labels [rows]."""
-    top = scores.topk(min(k, scores.shape[1]), dim=1).indices
-    return (top == labels[:, None]).any(dim=1)
-
-
 def softmax(logits: Tensor) -> Tensor:
     """Probabilities in float32, whatever the precision of the model."""
     return torch.softmax(logits.float(), dim=-1)

@@ -1,11 +1,11 @@
-"""Scores of views joined, and top-k, worked by hand."""
+"""Scores of views joined, worked by hand."""
 
 import math
 
 import pytest
 import torch
 
-from slowfast_mvit.ops.ensemble import combine_views, softmax, topk_correct
+from slowfast_mvit.ops.ensemble import combine_views, softmax
 
 VIEWS = torch.tensor([[0.5, 0.25, 0.25], [0.0, 0.75, 0.25], [0.125, 0.125, 0.75]])
 
@@ -23,15 +23,6 @@ def test_one_view_is_the_video():
 def test_unknown_method():
     with pytest.raises(ValueError, match=r"DATA.ENSEMBLE_METHOD is 'mean'; it must be sum or max"):
         combine_views(VIEWS, "mean")
-
-
-def test_topk():
-    scores = torch.tensor([[0.1, 0.5, 0.4], [0.1, 0.5, 0.4], [0.1, 0.5, 0.4], [0.9, 0.05, 0.06]])
-    labels = torch.tensor([1, 2, 0, 0])
-    assert topk_correct(scores, labels, 1).tolist() == [True, False, False, True]
-    assert topk_correct(scores, labels, 2).tolist() == [True, True, False, True]
-    assert topk_correct(scores, labels, 5).tolist() == [True] * 4  # fewer classes than k
-    assert topk_correct(scores, labels, 1).dtype == torch.bool
 
 
 def test_softmax_is_over_classes_and_in_float32():
