@@ -6,9 +6,10 @@ from pytorchvideo.layers.attention import Mlp
 from pytorchvideo.layers.drop_path import DropPath
 from torch import Tensor, nn
 
-from slowfast_mvit.models.attention import LAYER_NORM_EPS, PoolingAttention
+from slowfast_mvit.models.ablations import attention_of
+from slowfast_mvit.models.attention import LAYER_NORM_EPS
 from slowfast_mvit.models.layout import Architecture, Axes, BlockSpec
-from slowfast_mvit.models.pooling import join_prefix, max_pool, split_prefix
+from slowfast_mvit.models.pooling import fixed_pool, join_prefix, split_prefix
 
 
 class MultiscaleBlock(nn.Module):
@@ -22,9 +23,7 @@ class MultiscaleBlock(nn.Module):
         self.spec = spec
         self.num_prefix = int(arch.cls_token)
         self.norm1 = nn.LayerNorm(spec.dim, eps=LAYER_NORM_EPS)
-        self.attn = PoolingAttention(
-            spec, qkv_bias=arch.qkv_bias, residual_pooling=arch.residual_pooling, cls_token=arch.cls_token
-        )
+        self.attn = attention_of(spec, arch)
         self.drop_path = DropPath(spec.drop_path) if spec.drop_path > 0 else nn.Identity()
         self.norm2 = nn.LayerNorm(spec.dim_att, eps=LAYER_NORM_EPS)
         self.mlp = Mlp(spec.dim_att, int(spec.dim_att * arch.mlp_ratio), spec.dim_out)
@@ -47,4 +46,4 @@ class MultiscaleBlock(nn.Module):
         if self.spec.pool_skip is None:
             return skip
         prefix, tokens = split_prefix(skip, self.num_prefix)
-        return join_prefix(prefix, max_pool(tokens, grid, self.spec.pool_skip)[0])
+        return join_prefix(prefix, fixed_pool(tokens, grid, self.spec.pool_skip, "max")[0])

@@ -6,7 +6,7 @@ either. The constructors in this package only read what is planned here.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
+from math import lcm, prod
 
 from slowfast_mvit.errors import UserError
 
@@ -25,12 +25,20 @@ class Architecture:
         dim_mul, head_mul: ``(block, factor)`` pairs, blocks counted from 0.
         pool_q_stride: ``(block, stride per axis)`` pairs; a block that is listed pools its queries.
         pool_kv_stride: key and value stride of block 0; it shrinks with every query stride (never under 1).
-            ``None`` leaves keys and values unpooled.
+            ``None`` leaves keys and values unpooled, but for the blocks of ``pool_kv_strides``.
+        pool_kv_strides: ``(block, stride per axis)`` pairs, for key and value strides spelt out; not with ``pool_kv_stride``.
         pool_kernel: kernel of all pools; ``None`` derives it from each stride (stride + 1, or 1).
+        pool_mode: ``conv`` (learned, with a norm), ``avg`` or ``max`` (without).
         mlp_ratio: hidden width of the MLP over the width of the attention.
         expand_in_attention: a stage widens in its first block's attention (MViTv2), or else in the MLP of the block before.
-        rel_pos_space, rel_pos_time: decomposed relative positions along H and W, and along T.
+        abs_pos: absolute positions: ``none``, ``separable`` (space, time and class token; MViTv1) or ``joint`` (ViT).
+        rel_pos_space, rel_pos_time: relative positions along H and W, and along T.
+        rel_pos_joint: axes that share one table: ``none`` (decomposed), ``space`` or ``spacetime`` (paper, Table A.6).
+        rel_pos_terms: which of ``qkv`` the position vectors meet (paper, A.4); ``q`` in all released models.
         rel_pos_zero_init: start those tables at zero instead of a truncated normal.
+        windows: ``none`` (global attention), ``fixed``, ``shifted`` in every second block (Swin), or ``hybrid``: local in all
+            but the last blocks of the last three stages (paper, section 4.2).
+        window_sides: side of the query windows of each stage, in tokens; they span all frames.
         residual_pooling: add the pooled queries to the attention's output.
         cls_token: prepend a class token and classify from it; otherwise from the mean over tokens.
         mean_pooling: classify from the mean over patch tokens, taken before the last norm, with a class token or without.
@@ -48,12 +56,19 @@ class Architecture:
     head_mul: tuple[tuple[int, float], ...] = ()
     pool_q_stride: tuple[tuple[int, Axes], ...] = ()
     pool_kv_stride: Axes | None = None
+    pool_kv_strides: tuple[tuple[int, Axes], ...] = ()
     pool_kernel: Axes | None = None
+    pool_mode: str = "conv"
     mlp_ratio: float = 4.0
     expand_in_attention: bool = True
+    abs_pos: str = "none"
     rel_pos_space: bool = True
     rel_pos_time: bool = True
+    rel_pos_joint: str = "none"
+    rel_pos_terms: str = "q"
     rel_pos_zero_init: bool = False
+    windows: str = "none"
+    window_sides: Axes = ()
     residual_pooling: bool = True
     cls_token: bool = True
     mean_pooling: bool = False
@@ -69,12 +84,22 @@ class PoolSpec:
 
 
 @dataclass(frozen=True)
+class WindowSpec:
+    """Local attention: sides of the windows of queries and of keys in tokens, and how far both are rolled first (Swin)."""
+
+    q_side: int
+    k_side: int
+    q_shift: int = 0
+    k_shift: int = 0
+
+
+@dataclass(frozen=True)
 class BlockSpec:
     """One block, fully determined.
 
-    ``grid`` is the planned input grid, ``dim_att`` the width inside the attention, ``table_rows`` the rows of the relative
-    position table of each axis (0: none), ``pool_* = None`` an identity without norm, ``pool_skip`` the max pool on the
-    skip path.
+    ``grid`` is the planned input grid, ``dim_att`` the width inside the attention, ``table_rows`` the distances along each axis
+    that the relative positions know (0: none), ``pool_* = None`` an identity without norm, ``pool_skip`` the max pool on the
+    skip path, ``window = None`` global attention.
     """
 
     index: int
@@ -88,6 +113,7 @@ class BlockSpec:
     pool_skip: PoolSpec | None
     table_rows: Axes
     drop_path: float
+    window: WindowSpec | None = None
 
     @property
     def head_dim(self) -> int:
@@ -119,7 +145,7 @@ def plan_blocks(arch: Architecture, drop_path_rate: float = 0.0) -> tuple[BlockS
     rounds up, so tables of odd sizes are stored one or two rows short and interpolated at run time.
 
     Raises:
-        UserError: an even pool kernel, or an input so small that no token is left in some block.
+        UserError: an even pool kernel, an input so small that no token is left in some block, or windows that do not divide.
     """
     if arch.pool_kernel is not None and any(kernel % 2 == 0 for kernel in arch.pool_kernel):
         raise UserError(
@@ -127,7 +153,8 @@ def plan_blocks(arch: Architecture, drop_path_rate: float = 0.0) -> tuple[BlockS
         )
     dim_mul = _per_block(arch.dim_mul, arch.depth + 1)
     head_mul = _per_block(arch.head_mul, arch.depth + 1)
-    q_strides = dict(arch.pool_q_stride)
+    q_strides, kv_strides = dict(arch.pool_q_stride), dict(arch.pool_kv_strides)
+    sides = plan_windows(arch)
     dim, heads, grid, kv_stride = arch.embed_dim, arch.num_heads, patch_grid(arch), arch.pool_kv_stride
     specs = []
     for i in range(arch.depth):
@@ -139,6 +166,8 @@ def plan_blocks(arch: Architecture, drop_path_rate: float = 0.0) -> tuple[BlockS
             raise UserError(f"an input of {arch.input_size} is too small: block {i} is left without tokens")
         if kv_stride is not None and q_stride is not None:
             kv_stride = tuple(max(kv // q, 1) for kv, q in zip(kv_stride, q_stride, strict=True))
+        block_kv_stride = kv_strides.get(i) if kv_stride is None else kv_stride
+        window = _window(i, sides[i], q_stride, block_kv_stride, shifted=arch.windows == "shifted" and i % 2 == 1)
         specs.append(
             BlockSpec(
                 index=i,
@@ -148,9 +177,10 @@ def plan_blocks(arch: Architecture, drop_path_rate: float = 0.0) -> tuple[BlockS
                 num_heads=heads,
                 grid=grid,
                 pool_q=_pool(q_stride, arch.pool_kernel),
-                pool_kv=_pool(kv_stride, arch.pool_kernel),
+                pool_kv=_pool(block_kv_stride, arch.pool_kernel),
                 pool_skip=_pool(q_stride, None),
-                table_rows=_table_rows(arch, grid, q_stride, kv_stride),
+                table_rows=_table_rows(arch, grid, q_stride, block_kv_stride, window),
+                window=window,
                 drop_path=drop_path_rate * i / max(arch.depth - 1, 1),
             )
         )
@@ -176,12 +206,68 @@ def _pool(stride: Axes | None, kernel: Axes | None) -> PoolSpec | None:
     return PoolSpec(kernel, stride)
 
 
-def _table_rows(arch: Architecture, grid: Axes, q_stride: Axes | None, kv_stride: Axes | None) -> Axes:
+def _table_rows(
+    arch: Architecture, grid: Axes, q_stride: Axes | None, kv_stride: Axes | None, window: WindowSpec | None
+) -> Axes:
     ones = (1,) * len(grid)
-    rows = [
-        2 * max(size // q, size // kv) - 1 if arch.rel_pos_space else 0
-        for size, q, kv in zip(grid, q_stride or ones, kv_stride or ones, strict=True)
-    ]
+    q_grid, k_grid = (
+        [size // stride for size, stride in zip(grid, strides or ones, strict=True)]
+        for strides in (q_stride, kv_stride)
+    )
+    if window is not None:
+        q_grid[-2:] = [min(size, window.q_side) for size in q_grid[-2:]]
+        k_grid[-2:] = [min(size, window.k_side) for size in k_grid[-2:]]
+    rows = [2 * max(q, k) - 1 if arch.rel_pos_space else 0 for q, k in zip(q_grid, k_grid, strict=True)]
     if len(grid) == 3:
         rows[0] = 2 * grid[0] - 1 if arch.rel_pos_time else 0
     return tuple(rows)
+
+
+def plan_windows(arch: Architecture) -> list[int | None]:
+    """Side of the query windows of every block; None where its attention is global."""
+    if arch.windows == "none":
+        return [None] * arch.depth
+    if arch.cls_token:
+        raise UserError("local attention has no place for a class token: set cls_token (MVIT.CLS_EMBED_ON) to False")
+    stages = _stages(arch)
+    sides = arch.window_sides * (stages[-1] + 1) if len(arch.window_sides) == 1 else arch.window_sides
+    if len(sides) != stages[-1] + 1:
+        raise UserError(
+            f"window_sides (MVIT.WINDOW_SIDES) {list(sides)} must have one side per stage, {stages[-1] + 1}, or a single one"
+        )
+    blocks: list[int | None] = [sides[stage] for stage in stages]
+    if arch.windows == "hybrid":
+        for block in _last_blocks(arch, stages)[-3:]:
+            blocks[block] = None
+    return blocks
+
+
+def _stages(arch: Architecture) -> list[int]:
+    """Stage of every block, from 0; a stage begins where queries are strided."""
+    starts = {block for block, stride in arch.pool_q_stride if prod(stride) > 1}
+    return [sum(start <= block for start in starts - {0}) for block in range(arch.depth)]
+
+
+def _last_blocks(arch: Architecture, stages: Sequence[int]) -> list[int]:
+    """Last block of every stage; a model of one stage (ViT) counts as four equal ones."""
+    if stages[-1] == 0:
+        return [arch.depth * (quarter + 1) // 4 - 1 for quarter in range(4)]
+    return [block for block in range(arch.depth) if block + 1 == arch.depth or stages[block + 1] > stages[block]]
+
+
+def _window(
+    index: int, side: int | None, q_stride: Axes | None, kv_stride: Axes | None, *, shifted: bool
+) -> WindowSpec | None:
+    """The windows of a block whose query windows have ``side`` tokens: both kinds cover the same part of the input grid."""
+    if side is None:
+        return None
+    q, k = (q_stride or (1,))[-1], (kv_stride or (1,))[-1]
+    covered = side * q
+    if covered % k or {(q_stride or (1, 1))[-2], (kv_stride or (1, 1))[-2]} - {q, k}:
+        raise UserError(
+            f"block {index}: a window of {side} queries covers {covered} input tokens, which the key stride {k} must divide, "
+            "with the same strides along height and width: choose other window_sides (MVIT.WINDOW_SIDES)"
+        )
+    # Half a window, in steps that both strides take: the windows of queries and keys stay on the same place.
+    shift = covered // 2 // lcm(q, k) * lcm(q, k) if shifted else 0
+    return WindowSpec(side, covered // k, shift // q, shift // k)

@@ -1,4 +1,4 @@
-"""MViTv2 for classification: stem, blocks, norm, head. One class for images and video.
+"""MViT for classification: stem, blocks, norm, head. One class for images and video, MViTv2, MViTv1 and ViT.
 
 Parameters carry the official names (SlowFast and mvit), so that published weights load without a map.
 """
@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from slowfast_mvit.models.abspos import position_rows, position_tables
 from slowfast_mvit.models.attention import LAYER_NORM_EPS
 from slowfast_mvit.models.block import MultiscaleBlock
 from slowfast_mvit.models.heads import ClassifierHead
@@ -15,7 +16,7 @@ from slowfast_mvit.models.stem import PatchEmbed
 
 
 class MViT(nn.Module):
-    """Multiscale Vision Transformer v2 (arXiv 2112.01526, section 4).
+    """Multiscale Vision Transformer (arXiv 2112.01526, section 4; version 1: arXiv 2104.11227).
 
     Maps images [B, C, H, W] or video [B, C, T, H, W] (float, normalised) to logits [B, num_classes]. Any extent that
     the stem takes runs; position tables are interpolated where the grid differs from the planned one.
@@ -50,6 +51,9 @@ class MViT(nn.Module):
         specs = plan_blocks(arch, drop_path_rate)
         self.patch_embed = PatchEmbed(arch, in_channels)
         self.cls_token = nn.Parameter(torch.empty(1, 1, arch.embed_dim)) if arch.cls_token else None
+        self.position_names = tuple(position_tables(arch))
+        for name, shape in position_tables(arch).items():
+            self.register_parameter(name, nn.Parameter(torch.empty(shape)))
         self.blocks = nn.ModuleList(MultiscaleBlock(spec, arch) for spec in specs)
         self.norm = nn.LayerNorm(specs[-1].dim_out, eps=LAYER_NORM_EPS)
         self.head = ClassifierHead(specs[-1].dim_out, num_classes, dropout_rate)
@@ -86,7 +90,7 @@ class MViT(nn.Module):
         for name, parameter in self.named_parameters():
             if "rel_pos" in name and self.arch.rel_pos_zero_init:
                 nn.init.zeros_(parameter)
-            elif "rel_pos" in name or name == "cls_token":
+            elif "rel_pos" in name or name == "cls_token" or name in self.position_names:
                 nn.init.trunc_normal_(parameter, std=0.02)
         self.head.projection.weight.mul_(head_init_scale)
         self.head.projection.bias.mul_(head_init_scale)
@@ -101,6 +105,9 @@ class MViT(nn.Module):
         tokens, grid = self.patch_embed(x)
         if self.cls_token is not None:
             tokens = torch.cat((self.cls_token.expand(len(tokens), -1, -1), tokens), dim=1)
+        if self.position_names:
+            tables = {name: self.get_parameter(name) for name in self.position_names}
+            tokens = tokens + position_rows(tables, self.arch, grid).to(tokens.dtype)
         for block in self.blocks:
             if self.checkpoint_activations and self.training:
                 tokens, grid = checkpoint(block, tokens, grid, use_reentrant=False)

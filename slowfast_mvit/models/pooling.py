@@ -5,7 +5,7 @@ volume, so pooling views them as one instead of copying: the depthwise kernel, s
 heads and applied to all channels at once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,10 @@ from slowfast_mvit.models.layout import PoolSpec
 
 _CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 _CONV_FUNCTION = {2: F.conv2d, 3: F.conv3d}
-_MAX_POOL = {2: F.max_pool2d, 3: F.max_pool3d}
+_FIXED_POOL: Mapping[str, Mapping[int, Callable[..., Tensor]]] = {
+    "max": {2: F.max_pool2d, 3: F.max_pool3d},
+    "avg": {2: F.avg_pool2d, 3: F.avg_pool3d},
+}
 
 
 def depthwise_conv(channels: int, pool: PoolSpec) -> nn.Module:
@@ -45,11 +48,10 @@ def conv_pool(tokens: Tensor, grid: Sequence[int], weight: Tensor, pool: PoolSpe
     return _to_tokens(volume)
 
 
-def max_pool(tokens: Tensor, grid: Sequence[int], pool: PoolSpec) -> tuple[Tensor, tuple[int, ...]]:
-    """Max pool of tokens [B, N, C] over their grid; padding kernel // 2 with -inf."""
-    volume = _MAX_POOL[len(grid)](
-        _to_volume(tokens, grid), pool.kernel, stride=pool.stride, padding=[k // 2 for k in pool.kernel]
-    )
+def fixed_pool(tokens: Tensor, grid: Sequence[int], pool: PoolSpec, mode: str) -> tuple[Tensor, tuple[int, ...]]:
+    """Pool of tokens [B, N, C] over their grid without weights: ``max``, or ``avg`` (padding counts as zeros)."""
+    function = _FIXED_POOL[mode][len(grid)]
+    volume = function(_to_volume(tokens, grid), pool.kernel, stride=pool.stride, padding=[k // 2 for k in pool.kernel])
     return _to_tokens(volume)
 
 

@@ -1,14 +1,16 @@
-"""Names of models and the architectures behind them (paper, Table 1)."""
+"""Names of models and the architectures behind them (paper, Table 1; MViTv1: arXiv 2104.11227, Table 3)."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from math import prod
 from types import MappingProxyType
 
-from slowfast_mvit.models.layout import Architecture
+from slowfast_mvit.models.layout import Architecture, Axes
 
 VIDEO_CLASSES, IMAGE_CLASSES, IN21K_CLASSES = 400, 1000, 19168
 
 # Width and heads of the first block, depth, and the first blocks of stages 2, 3 and 4, counted from 0.
-_SIZES: Mapping[str, tuple[int, int, int, tuple[int, ...]]] = MappingProxyType(
+_SIZES: Mapping[str, tuple[int, int, int, Axes]] = MappingProxyType(
     {
         "t": (96, 1, 10, (1, 3, 8)),
         "s": (96, 1, 16, (1, 3, 14)),
@@ -24,7 +26,7 @@ def video_architecture(
     embed_dim: int,
     num_heads: int,
     depth: int,
-    stage_starts: tuple[int, ...],
+    stage_starts: Axes,
     num_frames: int,
     crop_size: int,
     expand_in_attention: bool = True,
@@ -53,7 +55,7 @@ def image_architecture(
     embed_dim: int,
     num_heads: int,
     depth: int,
-    stage_starts: tuple[int, ...],
+    stage_starts: Axes,
     crop_size: int = 224,
     expand_in_attention: bool = True,
     cls_token: bool = False,
@@ -103,6 +105,40 @@ def _image(size: str, *, cls_token: bool = False, expand_in_attention: bool = Tr
     )
 
 
+def _version_1(arch: Architecture) -> Architecture:
+    """The MViTv1 of the same sizes: absolute positions, queries pooled where a stage begins and nowhere else, widening in the
+    MLP before, a class token. Its B-16 has the sizes of MViTv2-S, its B-24 those of MViTv2-B."""
+    return replace(
+        arch,
+        pool_q_stride=strided_only(arch.pool_q_stride),
+        abs_pos="separable",
+        rel_pos_space=False,
+        rel_pos_time=False,
+        residual_pooling=False,
+        expand_in_attention=False,
+        cls_token=True,
+    )
+
+
+def strided_only(pool_q_stride: tuple[tuple[int, Axes], ...]) -> tuple[tuple[int, Axes], ...]:
+    """Query pools without those of stride 1."""
+    return tuple((block, stride) for block, stride in pool_q_stride if prod(stride) > 1)
+
+
+VIT_B = Architecture(
+    input_size=(224, 224),
+    patch_kernel=(16, 16),
+    patch_stride=(16, 16),
+    patch_padding=(0, 0),
+    embed_dim=768,
+    num_heads=12,
+    depth=12,
+    abs_pos="joint",
+    rel_pos_space=False,
+    rel_pos_time=False,
+    residual_pooling=False,
+)
+
 VARIANTS: Mapping[str, Architecture] = MappingProxyType(
     {
         "mvitv2_s_16x4": _video("s", 16, 224),
@@ -116,6 +152,12 @@ VARIANTS: Mapping[str, Architecture] = MappingProxyType(
         "mvitv2_b_in21k": _image("b", cls_token=True),
         "mvitv2_l_in21k": _image("l", cls_token=True),
         "mvitv2_h_in21k": _image("h", cls_token=True),
+        "mvitv1_b_16x4": _version_1(_video("s", 16, 224)),
+        "mvitv1_b_32x3": _version_1(_video("s", 32, 224)),
+        "mvitv1_b_24_32x3": _version_1(_video("b", 32, 224)),
+        "mvitv1_b_16": _version_1(_image("s")),
+        "mvitv1_b_24": _version_1(_image("b")),
+        "vit_b_16": VIT_B,
     }
 )
 

@@ -1,5 +1,7 @@
 """Pooling attention against the plain formula, and by hand where the formula is small enough."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -13,9 +15,7 @@ GRIDS = {3: [(4, 16, 16), (5, 13, 11), (2, 9, 7), (1, 4, 3)], 2: [(16, 16), (9, 
 
 def make_attention(arch, index, seed=0):
     spec = plan_blocks(arch)[index]
-    attention = PoolingAttention(
-        spec, qkv_bias=arch.qkv_bias, residual_pooling=arch.residual_pooling, cls_token=arch.cls_token
-    )
+    attention = PoolingAttention(spec, arch)
     randomize(attention, seed)
     return spec, attention
 
@@ -116,7 +116,9 @@ def set_weights(attention, q, k, v):
 
 
 def test_two_tokens_by_hand():
-    attention = PoolingAttention(one_head((0, 3)), qkv_bias=True, residual_pooling=True, cls_token=False)
+    attention = PoolingAttention(
+        one_head((0, 3)), replace(IMAGE, qkv_bias=True, residual_pooling=True, cls_token=False)
+    )
     set_weights(attention, 1.0, 0.0, 10.0)
     with torch.no_grad():
         attention.rel_pos_w.copy_(torch.tensor([[1.0], [0.0], [-2.0]]))
@@ -128,7 +130,7 @@ def test_two_tokens_by_hand():
 
 
 def test_class_token_has_no_position_and_gets_no_residual_query():
-    attention = PoolingAttention(one_head((0, 3)), qkv_bias=True, residual_pooling=True, cls_token=True)
+    attention = PoolingAttention(one_head((0, 3)), replace(IMAGE, qkv_bias=True, residual_pooling=True, cls_token=True))
     set_weights(attention, 1.0, 0.0, 10.0)
     with torch.no_grad():
         attention.rel_pos_w.copy_(torch.tensor([[1.0], [0.0], [-2.0]]))
@@ -140,7 +142,7 @@ def test_class_token_has_no_position_and_gets_no_residual_query():
 
 def test_only_the_content_is_scaled():
     spec = one_head((0, 3), dim=4, dim_att=4)
-    attention = PoolingAttention(spec, qkv_bias=False, residual_pooling=False, cls_token=False)
+    attention = PoolingAttention(spec, replace(IMAGE, qkv_bias=False, residual_pooling=False, cls_token=False))
     with torch.no_grad():
         attention.qkv.weight.copy_(torch.cat((torch.eye(4), torch.eye(4), torch.eye(4))))
         attention.proj.weight.copy_(torch.eye(4))
@@ -155,7 +157,7 @@ def test_only_the_content_is_scaled():
 def test_the_class_token_is_normalised_but_not_pooled():
     arch = IMAGE
     spec = plan_blocks(arch)[0]
-    attention = PoolingAttention(spec, qkv_bias=False, residual_pooling=False, cls_token=True)
+    attention = PoolingAttention(spec, replace(IMAGE, qkv_bias=False, residual_pooling=False, cls_token=True))
     randomize(attention)
     x = make_tokens(arch, spec, (3, 3)).detach()
     cls = torch.randn(2, 1, spec.dim, generator=_generator(2))
