@@ -1,0 +1,142 @@
+"""Files from the net: downloaded once, checked, and kept in a cache."""
+
+import hashlib
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+from pathlib import Path
+from urllib.error import ContentTooShortError, HTTPError, URLError
+from urllib.parse import urlparse
+
+from iopath.common.file_io import HTTPURLHandler, PathManager, get_cache_dir
+
+from slowfast_mvit.errors import UserError
+
+CACHE_VARIABLE = "SLOWFAST_MVIT_CACHE"
+SILENCE_SECONDS = 60.0  # a server that says nothing for so long is gone
+BY_HAND = "download the file by hand and give its path"
+
+
+def is_url(source: str | os.PathLike[str]) -> bool:
+    """Whether a source of weights is an address on the net, and no path."""
+    return isinstance(source, str) and source.startswith(("http://", "https://"))
+
+
+def fetch(source: str | os.PathLike[str], cache: str | os.PathLike[str] | None = None) -> Path:
+    """The local copy of a file: from the cache, else downloaded into it; a local path is returned as it is.
+
+    A file is checked once against the hash in its name, where there is one (:func:`hash_in_name`). Its SHA-256 is then kept
+    beside it, ``NAME.sha256`` in the form of ``sha256sum``, and compared whenever the file is used again.
+
+    Args:
+        source: URL, or path of a local file.
+        cache: folder for downloads; by default that of the environment variable SLOWFAST_MVIT_CACHE, else iopath's
+            (``$FVCORE_CACHE`` or ``~/.torch/iopath_cache``).
+
+    Raises:
+        UserError: there is no such file, the net or the server does not give it, it is no file of weights (an HTML page), or
+            its hash is wrong.
+    """
+    if not is_url(source):
+        path = Path(source).expanduser()
+        if not path.is_file():
+            raise UserError(f"there is no file {path}")
+        return path
+    url = str(source)
+    address = urlparse(url)
+    if not address.netloc or not Path(address.path).name:
+        raise UserError(f"{url} is no address of a file: it should look like https://host/folder/name.pyth")
+    folder = cache or os.environ.get(CACHE_VARIABLE) or None
+    # Two hosts may have files of the same path: iopath's cache would take one for the other.
+    place = Path(get_cache_dir(None if folder is None else str(Path(folder).expanduser())))
+    path = _download(url, place / address.netloc.replace(":", "_"))
+    _verify(path, url)
+    return path
+
+
+def hash_in_name(name: str) -> tuple[str, str] | None:
+    """Algorithm and first hex digits of the hash that publishers write into a file's name; None without one.
+
+    torch.hub's convention (torchvision, OpenMMLab): ``model-ae3be167.pth``, SHA-256. Detectron2's:
+    ``model_final_1a1c30.pkl``, MD5. Digits alone are taken for a date or a number.
+    """
+    found = re.fullmatch(r"model_final_([0-9a-f]{6})\.pkl", name)
+    if found:
+        return "md5", found[1]
+    found = re.fullmatch(r".+-([0-9a-f]{8,64})\.[a-z]\w*", name)
+    if found and not found[1].isdigit():
+        return "sha256", found[1]
+    return None
+
+
+def _download(url: str, folder: Path) -> Path:
+    """The file in the cache; iopath writes a download under another name first, one process at a time."""
+    paths = PathManager()
+    paths.register_handler(HTTPURLHandler())
+    advice = f"try again, or {BY_HAND}"
+    try:
+        with _bounded_silence():
+            return Path(paths.get_local_path(url, cache_dir=str(folder)))
+    except HTTPError as error:
+        reason, advice = f"the server answers {error.code} {error.reason}", BY_HAND
+    except ContentTooShortError:
+        reason = "the download was cut off"
+    except URLError as error:
+        reason = f"the server is not reached ({error.reason})"
+    except (ConnectionError, TimeoutError, HTTPException) as error:
+        reason = f"the connection broke ({error or type(error).__name__})"
+    except OSError as error:
+        reason, advice = f"it cannot be stored in {folder} ({error})", f"set {CACHE_VARIABLE} to another folder"
+    raise UserError(f"cannot get {url}: {reason}; {advice}") from None
+
+
+@contextmanager
+def _bounded_silence() -> Iterator[None]:
+    """iopath sets no time limit of its own; a dead connection would wait for ever."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(SILENCE_SECONDS)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _verify(path: Path, url: str) -> None:
+    """Compare with the recorded hash, or check a new file and record its hash."""
+    record = path.with_name(f"{path.name}.sha256")
+    digest = _hash(path, "sha256")
+    if record.is_file():
+        known = record.read_text(encoding="utf-8")[: len(digest)]
+        if digest != known:
+            raise UserError(
+                f"{path} has changed since it was downloaded (its SHA-256 was {known[:8]}, now {digest[:8]}): delete it and "
+                f"{record.name}, it will be downloaded again"
+            )
+        return
+    named = hash_in_name(Path(urlparse(url).path).name)
+    wrong = None
+    if _is_html(path):
+        wrong = "a web page came instead of the file (a login page or a moved file)"
+    elif named is not None:
+        algorithm, expected = named
+        found = digest if algorithm == "sha256" else _hash(path, algorithm)
+        if not found.startswith(expected):
+            wrong = f"the file has {algorithm} {found[: len(expected)]}, not {expected} as its name says"
+    if wrong is not None:
+        path.unlink(missing_ok=True)
+        raise UserError(f"cannot use {url}: {wrong}; try again, or {BY_HAND}")
+    record.write_text(f"{digest}  {path.name}\n", encoding="utf-8")
+
+
+def _is_html(path: Path) -> bool:
+    with path.open("rb") as file:
+        start = file.read(512).lstrip().lower()
+    return start.startswith((b"<!doctype", b"<html", b"<?xml"))
+
+
+def _hash(path: Path, algorithm: str) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
