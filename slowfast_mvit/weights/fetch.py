@@ -20,7 +20,7 @@ SILENCE_SECONDS = 60.0  # a server that says nothing for so long is gone
 BY_HAND = "download the file by hand and give its path"
 
 
-def is_url(source: str | os.PathLike[str]) -> bool:
+def is_url(source: object) -> bool:
     """Whether a source of weights is an address on the net, and no path."""
     return isinstance(source, str) and source.startswith(("http://", "https://"))
 

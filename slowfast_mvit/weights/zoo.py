@@ -1,0 +1,106 @@
+"""Which published weights a model name and a tag stand for."""
+
+import difflib
+
+from slowfast_mvit.errors import UserError, closest
+from slowfast_mvit.weights.published import Published
+from slowfast_mvit.weights.table import PUBLISHED
+
+_VIDEO = frozenset({"mvitv2_s_16x4", "mvitv2_b_32x3", "mvitv2_l_40x3"})
+_IMAGE = frozenset({"mvitv2_t", "mvitv2_s", "mvitv2_b", "mvitv2_l", "mvitv2_h"})
+
+# What the papers report and nobody gave away: tags that people will try, by model.
+_NEVER_RELEASED: tuple[tuple[frozenset[str], frozenset[str], str], ...] = (
+    (_VIDEO, frozenset({"k600", "k700"}), "no MViTv2 weights for Kinetics-600 or Kinetics-700 were ever released"),
+    (_VIDEO, frozenset({"ava"}), "no MViTv2 weights for AVA were ever released"),
+    (
+        frozenset({"mvitv2_b_32x3"}),
+        frozenset({"in21k_ssv2", "ssv2_in21k"}),
+        "the SSv2 model B from ImageNet-21K was never released",
+    ),
+    (
+        _IMAGE,
+        frozenset({"384", "512", "in1k_384", "in1k_512"}),
+        "no MViTv2 image weights at 384 or 512 pixels were ever released",
+    ),
+    (
+        frozenset({"mvitv2_l", "mvitv2_h"}),
+        frozenset({"in21k_in1k", "in21k_ft_in1k"}),
+        "ImageNet-1K weights of L and H fine-tuned from ImageNet-21K were never released",
+    ),
+    (frozenset({"mvitv2_h"}), frozenset({"in1k"}), "ImageNet-1K weights of MViTv2-H were never released"),
+    (
+        frozenset({"mvitv2_t", "mvitv2_s"}),
+        frozenset({"in21k"}),
+        "ImageNet-21K weights of MViTv2-T and S were never released",
+    ),
+    (
+        frozenset({"mvitv2_s", "mvitv2_b", "mvitv2_l"}),
+        frozenset({"coco_mask_rcnn"}),
+        "Mask R-CNN with MViTv2-S, B or L was never released",
+    ),
+)
+
+
+def list_weights(model: str | None = None) -> list[Published]:
+    """Published weights, of one model or of all, in the order of the table; ``print(*list_weights(), sep="\\n")`` shows them.
+
+    Raises:
+        UserError: no weights are known for a model of that name.
+    """
+    if model is None:
+        return list(PUBLISHED)
+    found = [entry for entry in PUBLISHED if entry.model == model]
+    if not found:
+        hint = closest(model, {entry.model for entry in PUBLISHED})
+        raise UserError(f"no published weights are known for {model!r}; {hint}")
+    return found
+
+
+def tags(model: str) -> list[str]:
+    """Tags of the published weights of a model that can be loaded by their tag; none for a model without any."""
+    return [entry.tag for entry in PUBLISHED if entry.model == model and entry.supported]
+
+
+def find(model: str, pretrained: bool | str = True) -> Published:
+    """The published weights that ``create_model(model, pretrained=...)`` means.
+
+    Args:
+        model: name of the model.
+        pretrained: a tag; or True for the model's own: Kinetics-400 for video, ImageNet-1K for images, ImageNet-21K for names
+            that end so, from the authors where they gave them away.
+
+    Raises:
+        UserError: there are none; the sentence says which there are, and what was never released.
+    """
+    entries = [entry for entry in PUBLISHED if entry.model == model]
+    if pretrained is True:
+        chosen = [entry for entry in entries if entry.supported and entry.num_classes is not None]
+    else:
+        chosen = [entry for entry in entries if entry.tag == pretrained]
+    if not chosen:
+        raise UserError(_nothing(model, pretrained))
+    if not chosen[0].supported:
+        raise UserError(f"{model} has no weights {pretrained!r} that can be loaded: {chosen[0].unsupported}")
+    return chosen[0]
+
+
+def _nothing(model: str, pretrained: bool | str) -> str:
+    """Why there are no such weights, and what there is instead."""
+    tag = (
+        "in1k" if isinstance(pretrained, bool) else pretrained
+    )  # of all models, H alone lacks weights of its own dataset
+    known = tags(model)
+    never = [sentence for models, names, sentence in _NEVER_RELEASED if model in models and tag in names]
+    close = difflib.get_close_matches(tag, known, n=1)
+    elsewhere = dict.fromkeys(entry.model for entry in PUBLISHED if entry.tag == tag and entry.supported)
+    why = ""
+    if never:
+        why = f": {never[0]}"
+    elif pretrained is not True and elsewhere:
+        why = f": those are weights of {', '.join(elsewhere)}"
+    elif pretrained is not True and close:
+        why = f", did you mean {close[0]!r}?"
+    what = "of its own" if pretrained is True else repr(pretrained)
+    there = f"it has {', '.join(known)}" if known else "none are known"
+    return f"{model} has no published weights {what}{why}; {there}, or give the path or URL of a file"
