@@ -9,17 +9,33 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from slowfast_mvit.build.model import build_model, create_model, list_models
     from slowfast_mvit.config.load import load_config
+    from slowfast_mvit.weights.class_names import class_names
+    from slowfast_mvit.weights.load import LoadReport, load_weights
+    from slowfast_mvit.weights.zoo import list_weights
 
 import torch as _torch  # noqa: F401
 
 __version__ = "0.1.0"
-__all__ = ["build_model", "create_model", "list_models", "load_config"]
+__all__ = [
+    "LoadReport",
+    "build_model",
+    "class_names",
+    "create_model",
+    "list_models",
+    "list_weights",
+    "load_config",
+    "load_weights",
+]
 
 _HOMES = {
+    "LoadReport": "slowfast_mvit.weights.load",
     "build_model": "slowfast_mvit.build.model",
+    "class_names": "slowfast_mvit.weights.class_names",
     "create_model": "slowfast_mvit.build.model",
     "list_models": "slowfast_mvit.build.model",
+    "list_weights": "slowfast_mvit.weights.zoo",
     "load_config": "slowfast_mvit.config.load",
+    "load_weights": "slowfast_mvit.weights.load",
 }
 
 

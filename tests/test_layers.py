@@ -15,7 +15,7 @@ MAY_IMPORT = {
     **dict.fromkeys(LAYER_0, LAYER_0),
     **dict.fromkeys(LAYER_1, LAYER_0),
     "tasks": LAYER_0 | {"evaluation"},
-    "engine": LAYER_0,
+    "engine": LAYER_0 | {"weights"},
     "build": LAYER_0 | LAYER_1 | {"tasks", "engine"},
     "report": LAYER_0 | LAYER_1 | {"tasks", "engine", "build"},
 }

@@ -12,11 +12,10 @@ from torch import nn
 from slowfast_mvit.batches import UnreadableVideo, VideoViews
 from slowfast_mvit.build.data import multi_view_videos, videos_of, view_protocol
 from slowfast_mvit.build.model import build_model
-from slowfast_mvit.build.run import RunFolder, classification_of, precision_of, weights_to_test
+from slowfast_mvit.build.run import RunFolder, classification_of, log_report, precision_of, weights_to_test
 from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.kinetics import VideoList
 from slowfast_mvit.data.loader import view_loader
-from slowfast_mvit.engine.checkpoint import load_model
 from slowfast_mvit.engine.log import ProgressBar
 from slowfast_mvit.engine.loop import evaluate
 from slowfast_mvit.errors import UserError
@@ -29,6 +28,7 @@ from slowfast_mvit.evaluation.predictions import (
     write_json,
     write_probabilities,
 )
+from slowfast_mvit.weights.load import load_weights
 
 _LOG = logging.getLogger(__name__)
 
@@ -68,10 +68,10 @@ def run_test(
     if weights is None:
         _LOG.warning("testing random weights")
     else:
-        path, content = weights
-        load_model(model, content["model_state"], path)
+        source, content = weights
+        log_report(load_weights(model, content, strict=True, name=source))
         label_names = tuple(content.get("label_names", ()))
-        _LOG.info("testing the weights of %s", path)
+        _LOG.info("testing the weights of %s", source)
     videos = videos_of(config, "test", label_names)
     protocol = view_protocol(config)
     precision = precision_of(config, device, training=False)

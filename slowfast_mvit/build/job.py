@@ -14,6 +14,7 @@ from slowfast_mvit.config.load import dump_config, load_config
 from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.toy import ToySet, make_toy_set
 from slowfast_mvit.errors import UserError
+from slowfast_mvit.weights.fetch import fetch, is_url
 
 TOY_BATCH, TOY_VIDEOS = 2, 4
 
@@ -34,8 +35,11 @@ def run_job(config: Config, *, random_weights: bool = False) -> dict[str, object
     for split in ("train",) * config.TRAIN.ENABLE + ("test",) * config.TEST.ENABLE:
         videos_of(config, split)
     weights = config.TEST.CHECKPOINT_FILE_PATH
-    if config.TEST.ENABLE and weights and not Path(weights).is_file():
-        raise UserError(f"TEST.CHECKPOINT_FILE_PATH: the checkpoint {weights} does not exist")
+    if config.TEST.ENABLE and weights:
+        if is_url(weights):
+            fetch(weights)
+        elif not Path(weights).expanduser().is_file():
+            raise UserError(f"TEST.CHECKPOINT_FILE_PATH: the checkpoint {weights} does not exist")
     folder = RunFolder(Path(config.OUTPUT_DIR))
     try:
         folder.root.mkdir(parents=True, exist_ok=True)

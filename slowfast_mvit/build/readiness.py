@@ -29,8 +29,6 @@ def refuse_unbuilt(config: Config) -> None:
         "SOLVER.LARS_ON True": train and solver.LARS_ON,
         "SOLVER.LAYER_DECAY below 1": train and solver.LAYER_DECAY < 1,
         "TRAIN.KILL_LOSS_EXPLOSION_FACTOR": train and config.TRAIN.KILL_LOSS_EXPLOSION_FACTOR > 0,
-        "TRAIN.CHECKPOINT_INFLATE True": config.TRAIN.CHECKPOINT_INFLATE,
-        "TRAIN.CHECKPOINT_IN_INIT True": config.TRAIN.CHECKPOINT_IN_INIT,
         "TEST.NUM_TEMPORAL_CLIPS, or NUM_ENSEMBLE_VIEWS -1": test
         and (bool(config.TEST.NUM_TEMPORAL_CLIPS) or config.TEST.NUM_ENSEMBLE_VIEWS < 1),
         "TEST.SAVE_RESULTS_PATH (use TEST.SAVE_PROBABILITIES)": test and bool(config.TEST.SAVE_RESULTS_PATH),

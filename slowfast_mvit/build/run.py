@@ -8,9 +8,10 @@ from typing import Any
 import torch
 
 from slowfast_mvit.config.schema import Config
-from slowfast_mvit.engine.checkpoint import read_checkpoint, read_newest
+from slowfast_mvit.engine.checkpoint import read_newest
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.tasks.classify import Classification, MixSettings
+from slowfast_mvit.weights.load import LoadReport, read_source
 
 _LOG = logging.getLogger(__name__)
 
@@ -99,16 +100,21 @@ def classification_of(config: Config, precision: str) -> Classification:
     )
 
 
-def weights_to_test(config: Config, folder: RunFolder, trained: Path | None) -> tuple[Path, dict[str, Any]] | None:
-    """The checkpoint that a test uses, or None where there is none.
+def weights_to_test(config: Config, folder: RunFolder, trained: Path | None) -> tuple[str, dict[str, Any]] | None:
+    """File or URL of the weights that a test uses, and their content; None where there are none.
 
     TEST.CHECKPOINT_FILE_PATH, else what was just trained, else the run's newest, else TRAIN.CHECKPOINT_FILE_PATH.
     """
     given = config.TEST.CHECKPOINT_FILE_PATH
-    path = Path(given) if given else trained
-    if path is not None:
-        return path, read_checkpoint(path)
-    newest = read_newest(folder.checkpoints)
-    if newest is not None or not config.TRAIN.CHECKPOINT_FILE_PATH:
-        return newest
-    return Path(config.TRAIN.CHECKPOINT_FILE_PATH), read_checkpoint(Path(config.TRAIN.CHECKPOINT_FILE_PATH))
+    source = given or (str(trained) if trained is not None else "")
+    if not source:
+        newest = read_newest(folder.checkpoints)
+        if newest is not None:
+            return str(newest[0]), newest[1]
+        source = config.TRAIN.CHECKPOINT_FILE_PATH
+    return (source, read_source(source)) if source else None
+
+
+def log_report(report: LoadReport) -> None:
+    """Say what came of loading weights, louder where some of the model's are missing."""
+    _LOG.log(logging.INFO if report.is_complete else logging.WARNING, "%s", report)

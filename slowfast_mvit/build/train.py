@@ -14,7 +14,7 @@ from slowfast_mvit.batches import ClipBatch, UnreadableVideo
 from slowfast_mvit.build.data import has_split, step_plan, train_clips, videos_of, view_protocol
 from slowfast_mvit.build.evaluate import evaluate_videos
 from slowfast_mvit.build.model import build_model
-from slowfast_mvit.build.run import RunFolder, classification_of, precision_of
+from slowfast_mvit.build.run import RunFolder, classification_of, log_report, precision_of
 from slowfast_mvit.config.keys import get_value
 from slowfast_mvit.config.load import dump_config, load_config_text
 from slowfast_mvit.config.schema import Config, all_keys
@@ -24,8 +24,6 @@ from slowfast_mvit.data.video import VideoError
 from slowfast_mvit.engine.checkpoint import (
     checkpoint_path,
     list_checkpoints,
-    load_model,
-    read_checkpoint,
     read_newest,
     save_checkpoint,
 )
@@ -35,6 +33,8 @@ from slowfast_mvit.engine.optimizer import make_optimizer, parameter_groups, res
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.evaluation.predictions import write_json
 from slowfast_mvit.ops.schedule import Schedule, make_schedule
+from slowfast_mvit.weights.containers import unwrap
+from slowfast_mvit.weights.load import load_weights, read_source
 
 _LOG = logging.getLogger(__name__)
 
@@ -182,7 +182,9 @@ def _restore(config: Config, folder: RunFolder, model: nn.Module, optimizer: Opt
     newest = read_newest(folder.checkpoints) if config.TRAIN.AUTO_RESUME else None
     if newest is not None:
         path, content = newest
-        load_model(model, content["model_state"], path)
+        report = load_weights(model, content, strict=True, name=str(path))
+        if report.resized:
+            log_report(report)
         if "optimizer_state" in content:
             restore_optimizer(optimizer, content["optimizer_state"])
         epoch = int(content.get("epoch", -1)) + 1
@@ -196,16 +198,17 @@ def _restore(config: Config, folder: RunFolder, model: nn.Module, optimizer: Opt
             )
         return epoch, tuple(content.get("label_names", ()))
     if config.TRAIN.CHECKPOINT_FILE_PATH:
-        path = Path(config.TRAIN.CHECKPOINT_FILE_PATH)
-        state = _clear_names(read_checkpoint(path)["model_state"], config.TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN)
-        load_model(model, state, path, new_head=True)
-        _LOG.info("starting from the weights of %s", path)
+        source = config.TRAIN.CHECKPOINT_FILE_PATH
+        state = _clear_names(unwrap(read_source(source), source), config.TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN)
+        inflation = "mean" if config.TRAIN.CHECKPOINT_INFLATE else "centre"
+        log_report(load_weights(model, state, inflation=inflation, name=source))
+        _LOG.info("starting from the weights of %s", source)
     return 0, ()
 
 
 def _check_weights(model: nn.Module, epoch: int) -> None:
-    """A ruined model must not become the checkpoint that the next start goes on from."""
-    if not all(torch.isfinite(parameter).all() for parameter in model.parameters()):
+    """A ruined model (its weights, or the statistics of batch normalisation) must not be gone on from."""
+    if not all(torch.isfinite(tensor).all() for tensor in model.state_dict().values()):
         raise UserError(
             f"weights are no longer finite after epoch {epoch + 1}: lower SOLVER.BASE_LR or clip gradients "
             "(SOLVER.CLIP_GRAD_L2NORM); the last checkpoint is intact"

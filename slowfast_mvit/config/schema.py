@@ -41,10 +41,16 @@ class Train:
     EVAL_PERIOD: int = key(10, "Epochs between validations", at_least=1)
     CHECKPOINT_PERIOD: int = key(10, "Epochs between checkpoints", at_least=1)
     AUTO_RESUME: bool = key(True, "Go on from the last checkpoint in OUTPUT_DIR")
-    CHECKPOINT_FILE_PATH: str = key("", "File of weights to start from")
+    CHECKPOINT_FILE_PATH: str = key("", "File or URL of weights to start from, of any publisher")
     CHECKPOINT_TYPE: str = key("pytorch", "Format of that file", choices=("pytorch",))
-    CHECKPOINT_INFLATE: bool = key(False, "Image weights: repeat kernels over time and divide by its length")
-    CHECKPOINT_IN_INIT: bool = key(False, "Adapt image or video weights to this model's axes and position tables")
+    CHECKPOINT_INFLATE: bool = key(
+        False,
+        "Image weights in a video model: repeat kernels over time and divide by its length (I3D's rule). False: kernels stand "
+        "at the middle frame (the paper's rule, ours)",
+    )
+    CHECKPOINT_IN_INIT: bool = key(
+        False, "No effect here: weights are always adapted to this model's axes and position tables, as True asks"
+    )
     CHECKPOINT_EPOCH_RESET: bool = key(
         False,
         "No effect here: CHECKPOINT_FILE_PATH always gives weights only, and AUTO_RESUME alone goes on with a run",
@@ -64,7 +70,7 @@ class Test:
     DATASET: str = key("kinetics", "Data set of the test", choices=DATASETS)
     BATCH_SIZE: int = key(8, "Views per machine and forward pass", at_least=1)
     CHECKPOINT_FILE_PATH: str = key(
-        "", "File of weights to test; empty: what was just trained, else the last checkpoint in OUTPUT_DIR"
+        "", "File or URL of weights to test; empty: what was just trained, else the last checkpoint in OUTPUT_DIR"
     )
     CHECKPOINT_TYPE: str = key("pytorch", "Format of that file", choices=("pytorch",))
     NUM_ENSEMBLE_VIEWS: int = key(10, "Clips per video; -1: test with 1, 3, 5, 7 and 10", at_least=-1)

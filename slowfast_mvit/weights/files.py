@@ -167,13 +167,15 @@ def _kind_of(path: Path, start: bytes) -> str:
 
 
 def _kind_of_zip(path: Path) -> str:
-    if not zipfile.is_zipfile(path):
-        raise UserError(f"{path} is cut short: the download or the copy did not finish; do it again")
+    names = None
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name.rpartition("/")[2] for name in archive.namelist()]
+        if zipfile.is_zipfile(path):  # it has the list of contents that stands at the end
+            with zipfile.ZipFile(path) as archive:
+                names = [name.rpartition("/")[2] for name in archive.namelist()]
     except DAMAGED as error:
         raise UserError(_damaged(path, _reason(error))) from error
+    if names is None:
+        raise UserError(f"{path} is cut short: the download or the copy did not finish; do it again")
     if "constants.pkl" in names:
         raise UserError(_asks_for_code(path, "TorchScript, which is a program"))
     if "data.pkl" not in names:
@@ -182,7 +184,8 @@ def _kind_of_zip(path: Path) -> str:
 
 
 def _read_torch(path: Path) -> Any:
-    return torch.load(path, map_location="cpu", weights_only=True)
+    with path.open("rb") as file:  # by its path, torch would take the suffix for the format
+        return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:

@@ -101,7 +101,7 @@ def load_weights(
         content: Mapping[str, Any] = source
         name = name or "the state dict"
     else:
-        content = read_weights(fetch(source) if is_url(source) else Path(source).expanduser())
+        content = read_source(source)
         name = name or str(source)
     own = model.state_dict()
     state, form = _official(unwrap(content, name), own, name)
@@ -130,6 +130,15 @@ def load_weights(
     _check_kinds(report, state, own)
     model.load_state_dict({key: state[key] for key in report.loaded}, strict=False)
     return report
+
+
+def read_source(source: str | Path) -> dict[str, Any]:
+    """Content of a weight file, or of the copy of a URL's, which is fetched if it is not there yet.
+
+    Raises:
+        UserError: as :func:`slowfast_mvit.weights.files.read_weights` and :func:`slowfast_mvit.weights.fetch.fetch`.
+    """
+    return read_weights(fetch(source) if is_url(source) else Path(source).expanduser())
 
 
 def _official(state: dict[str, Tensor], own: Mapping[str, Tensor], name: str) -> tuple[dict[str, Tensor], str]:
