@@ -72,6 +72,12 @@ def hash_in_name(name: str) -> tuple[str, str] | None:
     return None
 
 
+def is_web_page(start: bytes) -> bool:
+    """Whether the first bytes of a file are those of HTML or XML: what servers answer instead of a file."""
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    return text.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<!--"))
+
+
 def _download(url: str, folder: Path) -> Path:
     """The file in the cache; iopath writes a download under another name first, one process at a time."""
     paths = PathManager()
@@ -118,7 +124,9 @@ def _verify(path: Path, url: str) -> None:
         return
     named = hash_in_name(Path(urlparse(url).path).name)
     wrong = None
-    if _is_html(path):
+    with path.open("rb") as file:
+        start = file.read(512)
+    if is_web_page(start):
         wrong = "a web page came instead of the file (a login page or a moved file)"
     elif named is not None:
         algorithm, expected = named
@@ -129,12 +137,6 @@ def _verify(path: Path, url: str) -> None:
         path.unlink(missing_ok=True)
         raise UserError(f"cannot use {url}: {wrong}; try again, or {BY_HAND}")
     record.write_text(f"{digest}  {path.name}\n", encoding="utf-8")
-
-
-def _is_html(path: Path) -> bool:
-    with path.open("rb") as file:
-        start = file.read(512).lstrip().lower()
-    return start.startswith((b"<!doctype", b"<html", b"<?xml"))
 
 
 def _hash(path: Path, algorithm: str) -> str:

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from slowfast_mvit.errors import UserError
-from slowfast_mvit.weights.fetch import hash_in_name
+from slowfast_mvit.weights.fetch import hash_in_name, is_web_page
 from slowfast_mvit.weights.pickles import CodeRefusedError, read_pickle
 
 # What readers raise at bytes that are no weights: they take them for instructions, lengths and offsets.
@@ -38,7 +38,6 @@ DAMAGED = (
     MemoryError,
     SafetensorError,
 )
-_WEB_PAGE = (b"<!doctype", b"<html", b"<head", b"<?xml", b"<!--")
 _GIT_LFS = b"version https://git-lfs.github.com/spec/"
 _ZIP = b"PK\x03\x04"
 _PICKLE = b"\x80"
@@ -148,10 +147,9 @@ def _asks_for_code(path: Path, what: str) -> str:
 
 def _kind_of(path: Path, start: bytes) -> str:
     """``torch``, ``safetensors`` or ``pickle``; raises UserError at anything else."""
-    text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if not start:
         raise UserError(f"{path} is empty: download or copy it again")
-    if text.startswith(_WEB_PAGE):
+    if is_web_page(start):
         raise UserError(
             f"{path} is a web page and holds no weights: the address led elsewhere; download the file itself"
         )

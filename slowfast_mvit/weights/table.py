@@ -84,7 +84,7 @@ _IMAGE = (
 )
 
 # MaskFeat's pre-training. Its head predicts gradient histograms; that and its mask token are left behind. Its last stage kept
-# 14 x 14 tokens, so that two relative position tables are resized.
+# 14 x 14 tokens, so that position tables of that stage are resized.
 _MASKFEAT = tuple(
     replace(
         _file(_K400, model, f"{_PYSLOWFAST}masked_models/{file}"),

@@ -1,0 +1,108 @@
+"""tools/convert_weights.py: whosever weights they are, the file that it writes holds the same tensors and loads."""
+
+from pathlib import Path
+
+import convert_weights
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+
+from slowfast_mvit import create_model, load_weights
+from slowfast_mvit.weights.formats import FORMATS, from_official
+
+
+@pytest.fixture(scope="module")
+def state() -> dict[str, Tensor]:
+    """Weights of an MViTv2-T of 6 classes, under the official names; not for writing."""
+    torch.manual_seed(2)
+    return create_model("mvitv2_t", num_classes=6).state_dict()
+
+
+def convert(*arguments: object) -> int:
+    return convert_weights.main([str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize("form", list(FORMATS))
+def test_every_publishers_weights_become_ours(form: str, state, tmp_path: Path, capsys) -> None:
+    source, out = tmp_path / "theirs.pth", tmp_path / "ours.safetensors"
+    torch.save({"state_dict": from_official(state, form)}, source)
+    assert convert(source, out, "--model", "mvitv2_t") == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == f"weights of {source} ({form} names), 100.0% of the backbone's parameters"
+    assert said[-2] == f"{source}: {form} names"
+    # Parity_facts.md 1.4: 24,173,320 with 1000 classes of 768 numbers and a bias each.
+    assert said[-1] == f"{out}: official names, 242 tensors, {24_173_320 - 994 * 769:,} parameters"
+    written = load_file(out)
+    assert written.keys() == state.keys() and all(torch.equal(written[key], state[key]) for key in state)
+    with safe_open(out, "pt") as file:
+        assert file.metadata() == {"format": "official", "source": "theirs.pth", "model": "mvitv2_t"}
+    model = create_model("mvitv2_t", num_classes=6)
+    assert load_weights(model, out).is_complete
+    assert all(torch.equal(tensor, state[key]) for key, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("form", [form for form in FORMATS if form != "official"])
+def test_ours_become_every_publishers(form: str, state, tmp_path: Path) -> None:
+    source, out = tmp_path / "ours.pyth", tmp_path / "theirs.safetensors"
+    torch.save({"model_state": state, "label_names": list("abcdef")}, source)
+    assert convert(source, out, "--format", form) == 0
+    written, theirs = load_file(out), from_official(state, form)
+    assert written.keys() == theirs.keys() and written.keys() != state.keys()
+    assert all(torch.equal(written[key], theirs[key]) for key in theirs)
+    with safe_open(out, "pt") as file:
+        assert file.metadata()["label_names"] == '["a", "b", "c", "d", "e", "f"]'
+
+
+def test_timms_own_network_takes_them(state, tmp_path: Path) -> None:
+    from timm import create_model as create_timm
+
+    torch.save({"model_state": state}, tmp_path / "ours.pyth")
+    assert convert(tmp_path / "ours.pyth", tmp_path / "timm.safetensors", "--format", "timm") == 0
+    network = create_timm("mvitv2_tiny", num_classes=6)
+    network.load_state_dict(load_file(tmp_path / "timm.safetensors"))
+
+
+def test_a_network_inside_another(state, tmp_path: Path, capsys) -> None:
+    torch.save({"state_dict": {f"model.{key}": tensor for key, tensor in state.items()}}, tmp_path / "lightning.ckpt")
+    assert convert(tmp_path / "lightning.ckpt", tmp_path / "ours.safetensors") == 0
+    assert load_file(tmp_path / "ours.safetensors").keys() == state.keys()
+    assert "official names" in capsys.readouterr().out
+
+
+def test_a_baseline_needs_its_name(tmp_path: Path, capsys) -> None:
+    state = create_model("x3d_xs", num_classes=6).state_dict()
+    source, out = tmp_path / "x3d.pyth", tmp_path / "x3d.safetensors"
+    torch.save({"model_state": state}, source)
+    assert convert(source, out) == 2
+    assert "the names of the tensors are those of no known publisher" in capsys.readouterr().err
+    assert convert(source, out, "--model", "x3d_xs", "--format", "timm") == 2
+    assert "they can only be written as they are" in capsys.readouterr().err
+    assert not out.exists()
+    assert convert(source, out, "--model", "x3d_xs") == 0
+    assert "the model's own names" in capsys.readouterr().out
+    written = load_file(out)
+    assert written.keys() == state.keys() and all(torch.equal(written[key], state[key]) for key in state)
+
+
+def test_mistakes_end_in_one_sentence_and_write_nothing(state, tmp_path: Path, capsys) -> None:
+    source, out = tmp_path / "ours.pyth", tmp_path / "out.safetensors"
+    torch.save({"model_state": state}, source)
+    (tmp_path / "page.pyth").write_text("<!DOCTYPE html><html>sign in</html>")
+    (tmp_path / "file").write_text("")
+    for arguments, said in (
+        (
+            (source, tmp_path / "out.pth"),
+            f"{tmp_path / 'out.pth'} should end in .safetensors, which is what it will be",
+        ),
+        ((tmp_path / "none.pyth", out), "none.pyth does not exist"),
+        ((tmp_path / "page.pyth", out), "is a web page"),
+        ((source, out, "--model", "mvitv2_s"), "holds the weights of another model"),
+        ((source, out, "--model", "mvitv2_tt"), "there is no model 'mvitv2_tt'; did you mean mvitv2_t?"),
+        ((source, tmp_path / "file" / "out.safetensors"), f"{tmp_path / 'file'}"),
+    ):
+        assert convert(*arguments) == 2
+        err = capsys.readouterr().err
+        assert err.startswith("error: ") and said in err and len(err.splitlines()) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "ours.pyth", "page.pyth"]
