@@ -1,8 +1,18 @@
 """What a user can mend."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class UserError(ValueError):
     """A mistake in what the user gave: the message is one sentence that says what was wrong, where, and what to do.
 
     The command-line tools print it without a traceback and exit with status 2.
     """
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """The end of a sentence about an unknown name: the known one that it resembles, or all of them."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {close[0]}?" if close else f"known are {', '.join(names)}"

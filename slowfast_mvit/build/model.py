@@ -1,20 +1,25 @@
 """Models by name, and models by config."""
 
-import difflib
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from torch import nn
 
+from slowfast_mvit.build.pretrained import create_pretrained
 from slowfast_mvit.config.schema import Config
-from slowfast_mvit.errors import UserError
+from slowfast_mvit.errors import UserError, closest
+from slowfast_mvit.models.baselines import BASELINES, create_baseline
 from slowfast_mvit.models.layout import Architecture
 from slowfast_mvit.models.mvit import MViT
+from slowfast_mvit.models.switches import apply_switches
 from slowfast_mvit.models.variants import VARIANTS, default_classes
 
 
 def list_models() -> list[str]:
     """Names that :func:`create_model` knows."""
-    return sorted(VARIANTS)
+    return sorted([*VARIANTS, *BASELINES])
 
 
 def create_model(
@@ -26,27 +31,75 @@ def create_model(
     in_channels: int = 3,
     drop_path_rate: float | None = None,
     dropout_rate: float | None = None,
+    pretrained: bool | str | Path | None = None,
+    **switches: Any,
 ) -> nn.Module:
-    """A model with fresh weights.
+    """A model, with fresh weights or with published ones.
 
     It maps video [B, in_channels, T, H, W] (names with a clip length, as in ``mvitv2_s_16x4``) or images
-    [B, in_channels, H, W] (names without), float and normalised, to logits [B, num_classes].
+    [B, in_channels, H, W] (names without), float and normalised, to logits [B, num_classes]. PyTorchVideo's baselines
+    (``slowfast_r50`` ...) take video too; see :func:`slowfast_mvit.models.baselines.create_baseline`.
 
     Args:
         name: one of :func:`list_models`.
-        num_classes: width of the logits; by default 400 for video, 1000 for images, 19168 for ImageNet-21K.
+        num_classes: width of the logits; by default that of the weights, or 400 for video, 1000 for images, 19168 for
+            ImageNet-21K. Where it is not that of the weights, the head starts fresh.
         num_frames, crop_size: clip length (video only), and side (or height and width) in pixels, that the position tables are
             made for; the variant's own by default. Other sizes run too, by interpolation.
         in_channels: channels of the input.
         drop_path_rate, dropout_rate: regularisation in training; none by default.
+        pretrained: weights to start from: True for the model's own published ones, a tag of
+            :func:`slowfast_mvit.list_weights` (``"ssv2"``), the path of a file, or a URL; see
+            :func:`slowfast_mvit.build.pretrained.create_pretrained`. None or False for fresh ones.
+        **switches: the paper's ablations, as in ``positions="absolute"``; see
+            :func:`slowfast_mvit.models.switches.apply_switches`.
 
     Raises:
-        UserError: an unknown name, or a number that the model cannot take.
+        UserError: an unknown name or switch, a value that the model cannot take, or weights that are not to be had.
     """
-    if name not in VARIANTS:
-        close = difflib.get_close_matches(name, VARIANTS, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(list_models())}"
-        raise UserError(f"there is no model {name!r}; {hint}")
+    if name not in VARIANTS and name not in BASELINES:
+        raise UserError(f"there is no model {name!r}; {closest(name, list_models())}")
+    if pretrained is not None and pretrained is not False:
+        arguments = {
+            "num_classes": num_classes,
+            "num_frames": num_frames,
+            "crop_size": crop_size,
+            "in_channels": in_channels,
+            "drop_path_rate": drop_path_rate,
+            "dropout_rate": dropout_rate,
+        }
+        return create_pretrained(create_model, name, pretrained, {**arguments, **switches})
+    if name in BASELINES:
+        _refuse_for_baseline(name, {"drop_path_rate": drop_path_rate, **switches})
+        return create_baseline(
+            name,
+            num_classes=num_classes,
+            num_frames=num_frames,
+            crop_size=crop_size,
+            in_channels=in_channels,
+            dropout_rate=dropout_rate or 0.0,
+        )
+    arch = apply_switches(_sized(name, num_frames, crop_size), **switches)
+    if num_classes is not None and num_classes < 1:
+        raise UserError(f"num_classes is {num_classes}; it must be at least 1")
+    return MViT(
+        arch,
+        default_classes(name) if num_classes is None else num_classes,
+        in_channels=in_channels,
+        drop_path_rate=drop_path_rate or 0.0,
+        dropout_rate=dropout_rate or 0.0,
+    )
+
+
+def _refuse_for_baseline(name: str, asked: Mapping[str, object]) -> None:
+    """Raise UserError naming the settings of MViT, by keyword, that are not None."""
+    given = [keyword for keyword, value in asked.items() if value is not None]
+    if given:
+        raise UserError(f"{name} is PyTorchVideo's network, which has no {', '.join(given)}: leave it out")
+
+
+def _sized(name: str, num_frames: int | None, crop_size: int | tuple[int, int] | None) -> Architecture:
+    """The architecture of a name, for another clip length and crop size."""
     arch = VARIANTS[name]
     *frames, height, width = arch.input_size
     if num_frames is not None:
@@ -60,15 +113,7 @@ def create_model(
     for axis, size, stride in zip(axes, arch.input_size, arch.patch_stride, strict=True):
         if size < stride or size % stride:
             raise UserError(f"{axis} is {size}; it must be a positive multiple of the stem's stride {stride}")
-    if num_classes is not None and num_classes < 1:
-        raise UserError(f"num_classes is {num_classes}; it must be at least 1")
-    return MViT(
-        arch,
-        default_classes(name) if num_classes is None else num_classes,
-        in_channels=in_channels,
-        drop_path_rate=drop_path_rate or 0.0,
-        dropout_rate=dropout_rate or 0.0,
-    )
+    return arch
 
 
 def build_model(config: Config) -> nn.Module:
@@ -77,8 +122,14 @@ def build_model(config: Config) -> nn.Module:
     Raises:
         UserError: the config asks for a model that this version cannot build.
     """
-    if config.MODEL.ARCH != "mvit":
-        raise UserError(f"MODEL.ARCH is {config.MODEL.ARCH!r}; this version builds mvit only")
+    if config.MODEL.ARCH in BASELINES:
+        return create_baseline(
+            config.MODEL.ARCH,
+            num_classes=config.MODEL.NUM_CLASSES,
+            num_frames=config.DATA.NUM_FRAMES,
+            crop_size=config.DATA.TRAIN_CROP_SIZE,
+            dropout_rate=config.MODEL.DROPOUT_RATE,
+        )
     return MViT(
         architecture(config),
         config.MODEL.NUM_CLASSES,
@@ -92,22 +143,20 @@ def build_model(config: Config) -> nn.Module:
 
 def architecture(config: Config) -> Architecture:
     """The architecture's numbers under the config's keys."""
-    mvit = config.MVIT
-    unbuilt = {
-        "MVIT.PATCH_2D": mvit.PATCH_2D,
-        "MVIT.USE_ABS_POS": mvit.USE_ABS_POS,
-        "MVIT.MODE": mvit.MODE != "conv",
-        "MVIT.POOL_KV_STRIDE": bool(mvit.POOL_KV_STRIDE) and mvit.POOL_KV_STRIDE_ADAPTIVE is None,
-        "MVIT.DROPOUT_RATE": mvit.DROPOUT_RATE > 0,
-    }
-    refused = [name for name, on in unbuilt.items() if on]
-    if refused:
+    mvit, data = config.MVIT, config.DATA
+    if mvit.DROPOUT_RATE > 0:
         raise UserError(
-            f"this version builds MViTv2 for video only; it has no {', '.join(refused)} as set "
-            "(an MViTv2 recipe has USE_ABS_POS False, MODE conv, POOL_KV_STRIDE_ADAPTIVE and DROPOUT_RATE 0)"
+            f"MVIT.DROPOUT_RATE is {mvit.DROPOUT_RATE}, but blocks have no dropout here, as in every released model: "
+            "set it to 0 and use MVIT.DROPPATH_RATE"
         )
-    return Architecture(
-        input_size=(config.DATA.NUM_FRAMES, config.DATA.TRAIN_CROP_SIZE, config.DATA.TRAIN_CROP_SIZE),
+    num_axes = len(mvit.PATCH_KERNEL)
+
+    def of_axes(numbers: Sequence[int]) -> tuple[int, ...]:
+        """Numbers for (time, height, width) or (height, width) as the model has them; images have no time."""
+        return tuple(numbers)[-num_axes:]
+
+    arch = Architecture(
+        input_size=of_axes((data.NUM_FRAMES, data.TRAIN_CROP_SIZE, data.TRAIN_CROP_SIZE)),
         patch_kernel=mvit.PATCH_KERNEL,
         patch_stride=mvit.PATCH_STRIDE,
         patch_padding=mvit.PATCH_PADDING,
@@ -116,11 +165,17 @@ def architecture(config: Config) -> Architecture:
         depth=mvit.DEPTH,
         dim_mul=mvit.DIM_MUL,
         head_mul=mvit.HEAD_MUL,
-        pool_q_stride=tuple((block, tuple(stride)) for block, *stride in mvit.POOL_Q_STRIDE),
-        pool_kv_stride=mvit.POOL_KV_STRIDE_ADAPTIVE,
-        pool_kernel=mvit.POOL_KVQ_KERNEL,
+        pool_q_stride=tuple((block, of_axes(stride)) for block, *stride in mvit.POOL_Q_STRIDE),
+        pool_kv_stride=None if mvit.POOL_KV_STRIDE_ADAPTIVE is None else of_axes(mvit.POOL_KV_STRIDE_ADAPTIVE),
+        # As in PySlowFast, the adaptive stride goes before those spelt out.
+        pool_kv_strides=tuple((block, of_axes(stride)) for block, *stride in mvit.POOL_KV_STRIDE)
+        if mvit.POOL_KV_STRIDE_ADAPTIVE is None
+        else (),
+        pool_kernel=None if mvit.POOL_KVQ_KERNEL is None else of_axes(mvit.POOL_KVQ_KERNEL),
+        pool_mode=mvit.MODE,
         mlp_ratio=mvit.MLP_RATIO,
         expand_in_attention=mvit.DIM_MUL_IN_ATT,
+        abs_pos=("separable" if mvit.SEP_POS_EMBED else "joint") if mvit.USE_ABS_POS else "none",
         rel_pos_space=mvit.REL_POS_SPATIAL,
         rel_pos_time=mvit.REL_POS_TEMPORAL,
         rel_pos_zero_init=mvit.REL_POS_ZERO_INIT,
@@ -129,3 +184,11 @@ def architecture(config: Config) -> Architecture:
         mean_pooling=mvit.USE_MEAN_POOLING,
         qkv_bias=mvit.QKV_BIAS,
     )
+    switches: dict[str, Any] = {"rel_pos_terms": mvit.REL_POS_TERMS}
+    if mvit.POSITIONS:
+        switches["positions"] = mvit.POSITIONS
+    if mvit.ATTENTION != "pooling":  # which is what the strides say
+        switches["attention"] = mvit.ATTENTION
+    if mvit.WINDOW_SIDES:
+        switches["window_sides"] = mvit.WINDOW_SIDES
+    return apply_switches(arch, **switches)

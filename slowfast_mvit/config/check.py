@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
 
+from slowfast_mvit.config.check_baselines import BASELINE_RULES
 from slowfast_mvit.config.check_mvit import MVIT_RULES, Rule
 from slowfast_mvit.config.keys import get_value, range_problem
 from slowfast_mvit.config.schema import Config, all_keys
@@ -271,5 +272,6 @@ RULES: Mapping[Rule, tuple[str, ...]] = MappingProxyType(
         ),
         _betas: ("SOLVER.BETAS",),
         **MVIT_RULES,
+        **BASELINE_RULES,
     }
 )

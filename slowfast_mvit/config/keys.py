@@ -1,6 +1,7 @@
 """How a key of the config is declared (`key`) and read back (`Key`, `keys_of`)."""
 
 import dataclasses
+import difflib
 import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ def range_problem(declared: Key, value: Any) -> str | None:
         return f"expected {allowed} entries, got {len(value)}"
     for leaf in _leaves(value):
         if declared.choices and leaf not in declared.choices:
-            return f"{leaf!r} is not one of {', '.join(map(repr, declared.choices))}"
+            return f"{leaf!r} is not one of {', '.join(map(repr, declared.choices))}{_nearest(leaf, declared.choices)}"
         if declared.at_least is not None and leaf < declared.at_least:
             return f"{leaf} is too small; the least is {declared.at_least}"
         if declared.below is not None and leaf >= declared.below:
@@ -80,6 +81,12 @@ def range_problem(declared: Key, value: Any) -> str | None:
         if declared.at_most is not None and leaf > declared.at_most:
             return f"{leaf} is too large; the most is {declared.at_most}"
     return None
+
+
+def _nearest(wrong: Any, choices: Sequence[Any]) -> str:
+    """The end of a sentence about a text that is nearly one of the choices; empty otherwise."""
+    close = difflib.get_close_matches(wrong, choices, n=1, cutoff=0.75) if isinstance(wrong, str) else []
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _leaves(value: Any) -> list[Any]:

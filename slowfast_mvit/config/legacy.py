@@ -55,6 +55,7 @@ _SELF_SUPERVISED = "self-supervised training is not part of this package"
 _COLOUR = "the colour augmentation of self-supervised training is not part of this package"
 _MULTIGRID = "multigrid training is not part of this package; no MViTv2 recipe uses it"
 _BATCH_NORM = "MViT has no batch normalisation, and the baselines use PyTorch's own"
+_BATCH_NORM_NUMBERS = "MViT has no batch normalisation, and that of the baselines has PySlowFast's default"
 _MASKS = "the mask loader of masked pre-training is not part of this package"
 _RELEASED = "no released MViTv2 model uses it, and this package does not have it"
 _PLOTS = "these TensorBoard plots are not part of this package"
@@ -72,7 +73,10 @@ FOREIGN_KEYS: Mapping[str, ForeignKey] = MappingProxyType(
         "BN.USE_PRECISE_STATS": ForeignKey((False,), _BATCH_NORM, "set it to False"),
         "BN.NORM_TYPE": ForeignKey(("batchnorm",), _BATCH_NORM, "set it to batchnorm"),
         "BN.GLOBAL_SYNC": ForeignKey((False,), _BATCH_NORM, "set it to False"),
-        "BN.*": _no_effect("numbers of batch normalisation layers, which MViT does not have"),
+        "BN.WEIGHT_DECAY": ForeignKey((0,), _BATCH_NORM_NUMBERS, "set it to 0"),
+        "BN.EPSILON": ForeignKey((1e-5,), _BATCH_NORM_NUMBERS, "set it to 1e-5"),
+        "BN.MOMENTUM": ForeignKey((0.1,), _BATCH_NORM_NUMBERS, "set it to 0.1"),
+        "BN.*": _no_effect("it acts only with USE_PRECISE_STATS or another NORM_TYPE"),
         # Training schemes
         "MULTIGRID.SHORT_CYCLE": ForeignKey((False,), _MULTIGRID, "set it to False"),
         "MULTIGRID.LONG_CYCLE": ForeignKey((False,), _MULTIGRID, "set it to False"),
@@ -115,7 +119,9 @@ FOREIGN_KEYS: Mapping[str, ForeignKey] = MappingProxyType(
         "SOLVER.STEP_SIZE": _no_effect("no learning rate policy reads it"),
         # Model
         "MODEL.DROPCONNECT_RATE": ForeignKey((0,), "MViT has drop path", "set it to 0 and MVIT.DROPPATH_RATE instead"),
-        "MODEL.FC_INIT_STD": _no_effect("MViT starts from a truncated normal of 0.02"),
+        "MODEL.FC_INIT_STD": _no_effect(
+            "MViT starts from a truncated normal of 0.02, the baselines from PySlowFast's 0.01"
+        ),
         "MODEL.SINGLE_PATHWAY_ARCH": _no_effect("the pathways follow from MODEL.ARCH"),
         "MODEL.MULTI_PATHWAY_ARCH": _no_effect("the pathways follow from MODEL.ARCH"),
         "MODEL.DETACH_FINAL_FC": ForeignKey((False,), _SELF_SUPERVISED, "set it to False"),
@@ -230,6 +236,8 @@ FOREIGN_VALUES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "c2d": _PTV_NAME.format(name="c2d_r50"),
             "2d": _PTV_NAME.format(name="c2d_r50"),
             "x3d": _PTV_NAME.format(name="x3d_xs, x3d_s, x3d_m or x3d_l"),
+            "r2plus1d": _PTV_NAME.format(name="r2plus1d_r50"),
+            "csn": _PTV_NAME.format(name="csn_r101"),
         },
         "MODEL.MODEL_NAME": {
             "ContrastiveModel": f"{_SELF_SUPERVISED}; set it to MViT",

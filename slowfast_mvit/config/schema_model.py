@@ -4,12 +4,31 @@ from dataclasses import dataclass
 
 from slowfast_mvit.config.keys import key
 
+# PyTorchVideo's hub networks that MODEL.ARCH may name.
+BASELINE_ARCHS = (
+    "slowfast_r50",
+    "slowfast_r101",
+    "slow_r50",
+    "x3d_xs",
+    "x3d_s",
+    "x3d_m",
+    "x3d_l",
+    "i3d_r50",
+    "c2d_r50",
+    "r2plus1d_r50",
+    "csn_r101",
+)
+
 
 @dataclass(frozen=True)
 class Model:
     """What is built, its loss and its precision."""
 
-    ARCH: str = key("mvit", "mvit, or a PyTorchVideo hub name such as slowfast_r50 (PySlowFast's default: slowfast)")
+    ARCH: str = key(
+        "mvit",
+        "What is built: MViT by the section MVIT, or PyTorchVideo's network of that name (PySlowFast's default: slowfast)",
+        choices=("mvit", *BASELINE_ARCHS),
+    )
     MODEL_NAME: str = key("MViT", "No effect here: MODEL.ARCH says what is built (PySlowFast's default: SlowFast)")
     NUM_CLASSES: int = key(400, "Outputs of the head", at_least=1)
     LOSS_FUNC: str = key(
@@ -62,6 +81,37 @@ class Mvit:
     REL_POS_SPATIAL: bool = key(False, "Decomposed relative positions in height and width (MViTv2)")
     REL_POS_TEMPORAL: bool = key(False, "Decomposed relative positions in time (MViTv2)")
     REL_POS_ZERO_INIT: bool = key(False, "Relative position tables start at zero")
+    ATTENTION: str = key(
+        "pooling",
+        "pooling: as the strides say; windows of tokens, fixed, shifted or hybrid (global in the last blocks of the last three "
+        "stages); full: keys and values are not pooled (ours)",
+        choices=("pooling", "window", "shifted_window", "hybrid_window", "full"),
+    )
+    WINDOW_SIDES: tuple[int, ...] = key(
+        (),
+        "Sides of the windows in tokens, one per stage or one for all; empty: 28, 14, 7, 7, or 7 for ViT (ours)",
+        at_least=1,
+    )
+    POSITIONS: str = key(
+        "",
+        "Positions by the paper's names, instead of USE_ABS_POS, REL_POS_SPATIAL and REL_POS_TEMPORAL; empty: as those say (ours)",
+        choices=(
+            "",
+            "none",
+            "absolute",
+            "relative_time",
+            "relative_space",
+            "decomposed",
+            "absolute_and_decomposed",
+            "joint_space_plus_time",
+            "joint_spacetime",
+        ),
+    )
+    REL_POS_TERMS: str = key(
+        "q",
+        "What the relative positions meet: queries, keys, values, or several of them (ours)",
+        choices=("q", "k", "qk", "v", "qv", "qkv"),
+    )
     ZERO_DECAY_POS_CLS: bool = key(True, "No weight decay on position embeddings and class token")
     USE_MEAN_POOLING: bool = key(False, "The head takes the mean over tokens instead of the class token (MaskFeat)")
     INIT: str = key(

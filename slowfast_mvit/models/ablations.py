@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from slowfast_mvit.models.attention import AXIS_NAMES, PoolingAttention
-from slowfast_mvit.models.layout import Architecture, Axes, BlockSpec
+from slowfast_mvit.models.layout import Architecture, Axes, BlockSpec, table_groups
 from slowfast_mvit.models.relpos import relative_index
 from slowfast_mvit.ops.tables import resize_joint_table
 
@@ -96,16 +96,6 @@ class PairwiseAttention(PoolingAttention):
         weights = logits.softmax(dim=-1)
         out = weights @ v
         return out + torch.einsum("bnqk,qkd->bnqd", weights[..., first:], vectors["v"]) if "v" in vectors else out
-
-
-def table_groups(table_rows: Axes, joint: str) -> tuple[Axes, ...]:
-    """Axes that share a table, one tuple per table; an axis of 0 rows has none."""
-    axes = tuple(axis for axis, rows in enumerate(table_rows) if rows)
-    if joint == "spacetime":
-        return (axes,)
-    if joint == "space":
-        return (*((axis,) for axis in axes[:-2]), axes[-2:])
-    return tuple((axis,) for axis in axes)
 
 
 @lru_cache(maxsize=64)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from slowfast_mvit.models.layout import Architecture, Axes, BlockSpec, PoolSpec, plan_blocks
+from slowfast_mvit.models.layout import Architecture, Axes, BlockSpec, PoolSpec, plan_blocks, table_groups
+from slowfast_mvit.models.windows import window_counts
 
 LAYER_NORM_FLOPS = 5
 
@@ -48,16 +49,15 @@ def count_flops(
 def _block(spec: BlockSpec, arch: Architecture, grid: Axes, prefix: int) -> tuple[Flops, Axes]:
     """FLOPs of a block on ``grid``, and the grid that it leaves."""
     q_grid, k_grid = _pooled(grid, spec.pool_q), _pooled(grid, spec.pool_kv)
-    N, Q, K = (prod(g) + prefix for g in (grid, q_grid, k_grid))
+    N, Q = (prod(g) + prefix for g in (grid, q_grid))
     C = spec.dim_att
     products = N * spec.dim * 3 * C  # queries, keys and values
     norms = N * spec.dim + Q * C  # norm1 and norm2
     for pool, pooled, copies in ((spec.pool_q, q_grid, 1), (spec.pool_kv, k_grid, 2)):
-        if pool is not None:
+        if pool is not None and arch.pool_mode == "conv":
             products += copies * prod(pooled) * C * prod(pool.kernel)
             norms += copies * (prod(pooled) + prefix) * C
-    products += 2 * Q * K * C
-    products += sum(prod(q_grid) * C * k for k, rows in zip(k_grid, spec.table_rows, strict=True) if rows)
+    products += _attention(spec, arch, q_grid, k_grid, prefix)
     products += Q * C * C  # attention's output
     hidden = int(C * arch.mlp_ratio)
     products += Q * hidden * (C + spec.dim_out)
@@ -66,6 +66,22 @@ def _block(spec: BlockSpec, arch: Architecture, grid: Axes, prefix: int) -> tupl
     elif spec.dim_att != spec.dim_out:
         products += Q * spec.dim * spec.dim_out
     return Flops(products, LAYER_NORM_FLOPS * norms), q_grid
+
+
+def _attention(spec: BlockSpec, arch: Architecture, q_grid: Axes, k_grid: Axes, prefix: int) -> int:
+    """Multiply-adds of queries by keys, weights by values, and the position terms; inside windows where the block has them."""
+    windows = 1
+    if spec.window is not None:
+        windows = prod(window_counts(q_grid, spec.window.q_side))
+        q_grid = (*q_grid[:-2], spec.window.q_side, spec.window.q_side)
+        k_grid = (*k_grid[:-2], spec.window.k_side, spec.window.k_side)
+    products = 2 * (prod(q_grid) + prefix) * (prod(k_grid) + prefix)
+    for group in table_groups(spec.table_rows, arch.rel_pos_joint):
+        queries, keys = prod(q_grid[axis] for axis in group), prod(k_grid[axis] for axis in group)
+        # Each token meets the vectors of the places that differ along the table's axes.
+        costs = {"q": prod(q_grid) * keys, "k": prod(k_grid) * queries, "v": prod(q_grid) * keys}
+        products += sum(costs[term] for term in arch.rel_pos_terms)
+    return windows * products * spec.dim_att
 
 
 def _pooled(grid: Axes, pool: PoolSpec | None) -> Axes:

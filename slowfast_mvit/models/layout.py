@@ -223,6 +223,16 @@ def _table_rows(
     return tuple(rows)
 
 
+def table_groups(table_rows: Axes, joint: str) -> tuple[Axes, ...]:
+    """Axes that share a table, one tuple per table; an axis of 0 rows has none."""
+    axes = tuple(axis for axis, rows in enumerate(table_rows) if rows)
+    if joint == "spacetime":
+        return (axes,)
+    if joint == "space":
+        return (*((axis,) for axis in axes[:-2]), axes[-2:])
+    return tuple((axis,) for axis in axes)
+
+
 def plan_windows(arch: Architecture) -> list[int | None]:
     """Side of the query windows of every block; None where its attention is global."""
     if arch.windows == "none":

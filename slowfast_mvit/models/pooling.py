@@ -50,9 +50,11 @@ def conv_pool(tokens: Tensor, grid: Sequence[int], weight: Tensor, pool: PoolSpe
 
 def fixed_pool(tokens: Tensor, grid: Sequence[int], pool: PoolSpec, mode: str) -> tuple[Tensor, tuple[int, ...]]:
     """Pool of tokens [B, N, C] over their grid without weights: ``max``, or ``avg`` (padding counts as zeros)."""
-    function = _FIXED_POOL[mode][len(grid)]
-    volume = function(_to_volume(tokens, grid), pool.kernel, stride=pool.stride, padding=[k // 2 for k in pool.kernel])
-    return _to_tokens(volume)
+    volume, padding = _to_volume(tokens, grid), [k // 2 for k in pool.kernel]
+    if mode == "avg":
+        # avg_pool3d itself refuses a volume that is smaller than its kernel before the padding.
+        volume, padding = F.pad(volume, [p for p in reversed(padding) for _ in range(2)]), [0] * len(padding)
+    return _to_tokens(_FIXED_POOL[mode][len(grid)](volume, pool.kernel, stride=pool.stride, padding=padding))
 
 
 def split_prefix(tokens: Tensor, num_prefix: int) -> tuple[Tensor | None, Tensor]:

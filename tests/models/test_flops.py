@@ -4,11 +4,17 @@ from dataclasses import replace
 
 import pytest
 import torch
+from fvcore.nn import FlopCountAnalysis
+from torch import nn
 
+from slowfast_mvit.build.model import create_model
 from slowfast_mvit.models.flops import Flops, count_flops
 from slowfast_mvit.models.layout import Architecture
 from slowfast_mvit.models.mvit import MViT
+from slowfast_mvit.models.paper import FOOTNOTES, PAPER_ROWS, PaperRow
 from slowfast_mvit.models.variants import IN21K_CLASSES, VARIANTS
+from tests.models import reference
+from tests.models.small import CASES
 
 
 def sized(name: str, *size: int, **changes: object) -> Architecture:
@@ -102,3 +108,65 @@ def test_a_model_of_one_block_by_hand() -> None:
     attention = 4 * 2 * 6 + 2 * (4 * 4 * 2) + 4 * 2 * (2 + 2) + 4 * 2 * 2  # qkv, products, positions, output
     mlp = 2 * (4 * 2 * 8)
     assert count_flops(arch, 5) == Flops(stem + attention + mlp + 2 * 5, 5 * (3 * 4 * 2))
+
+
+# Against fvcore, which counts what the plain formula runs.
+
+
+class PlainAttention(nn.Module):
+    """The tests' plain formula as a module, so that fvcore can trace it."""
+
+    def __init__(self, arch: Architecture) -> None:
+        super().__init__()
+        self.arch = arch
+        self.model = MViT(arch, 7)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return reference.mvit(x, self.arch, dict(self.model.named_parameters()))
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if "no key and value pools" not in name])
+def test_products_are_those_that_fvcore_counts_in_the_plain_formula(name: str) -> None:
+    arch = CASES[name]
+    size = (8, 64, 64)[-len(arch.input_size) :]
+    counted = FlopCountAnalysis(PlainAttention(arch), torch.zeros(1, 3, *size))
+    by_operator = counted.unsupported_ops_warnings(False).uncalled_modules_warnings(False).by_operator()
+    # fvcore takes einsum's cost from numpy's estimate, which is a few operations off.
+    assert count_flops(arch, 7, size).multiply_adds == pytest.approx(sum(by_operator.values()), rel=1e-5)
+    assert set(by_operator) <= {"conv", "matmul", "einsum"}
+
+
+# Against the paper.
+
+
+@pytest.mark.parametrize("row", [row for row in PAPER_ROWS if row.paper_flops], ids=lambda row: row.title)
+def test_the_paper_s_flops(row: PaperRow) -> None:
+    """Within the paper's rounding, or explained by a footnote."""
+    arch, classes = architecture_of(row)
+    explained = bool(set(row.notes) & {2, 4, 5, 7, 8, 9})
+    flops = count_flops(arch, classes).total / 1e9
+    assert row.paper_flops is not None
+    assert explained or flops == pytest.approx(row.paper_flops, rel=0.012)
+
+
+@pytest.mark.parametrize("row", PAPER_ROWS, ids=lambda row: row.title)
+def test_independent_figures_and_the_paper_s_parameters(row: PaperRow) -> None:
+    arch, classes = architecture_of(row)
+    with torch.device("meta"):
+        params = sum(parameter.numel() for parameter in MViT(arch, classes).parameters())
+    if row.params is not None:
+        assert params == row.params
+    if row.flops is not None:
+        assert count_flops(arch, classes).total / 1e9 == pytest.approx(row.flops, rel=0.005)
+    if row.paper_params is not None and not set(row.notes) & {2, 3, 6}:
+        assert params / 1e6 == pytest.approx(row.paper_params, rel=0.014)
+
+
+def architecture_of(row: PaperRow) -> tuple[Architecture, int]:
+    with torch.device("meta"):
+        model = create_model(row.name, **row.options)
+    return model.arch, model.num_classes
+
+
+def test_footnotes_are_there_and_used() -> None:
+    assert {number for row in PAPER_ROWS for number in row.notes} == set(FOOTNOTES)

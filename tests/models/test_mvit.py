@@ -387,3 +387,39 @@ def test_drop_path_and_dropout_reach_their_modules():
     model.eval()
     with torch.no_grad():
         assert torch.equal(model(x), model(x))
+
+
+# ViT, as blocks without pooling.
+
+
+def from_torchvision_vit(state):
+    renamed = {}
+    for name, tensor in state.items():
+        for theirs, ours in (
+            ("conv_proj.", "patch_embed.proj."),
+            ("class_token", "cls_token"),
+            ("encoder.pos_embedding", "pos_embed"),
+            ("encoder.layers.encoder_layer_", "blocks."),
+            ("ln_1.", "norm1."),
+            ("ln_2.", "norm2."),
+            ("self_attention.in_proj_", "attn.qkv."),
+            ("self_attention.out_proj.", "attn.proj."),
+            ("mlp.0.", "mlp.fc1."),
+            ("mlp.3.", "mlp.fc2."),
+            ("encoder.ln.", "norm."),
+            ("heads.head.", "head.projection."),
+        ):
+            name = name.replace(theirs, ours)
+        renamed[name] = tensor
+    return renamed
+
+
+def test_vit_equals_torchvision():
+    torchvision = pytest.importorskip("torchvision")
+    theirs = torchvision.models.vit_b_16(weights=None).eval()
+    randomize(theirs)
+    model = MViT(VARIANTS["vit_b_16"], 1000).eval()
+    model.load_state_dict(from_torchvision_vit(theirs.state_dict()), strict=True)
+    x = make_input(1, 3, 224, 224)
+    with torch.inference_mode():
+        torch.testing.assert_close(model(x), theirs(x), rtol=1e-5, atol=1e-5)
