@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
+from threading import Lock, get_ident
 from urllib.error import ContentTooShortError, HTTPError, URLError
 from urllib.parse import urlparse
 
@@ -18,6 +19,7 @@ from slowfast_mvit.errors import UserError
 CACHE_VARIABLE = "SLOWFAST_MVIT_CACHE"
 SILENCE_SECONDS = 60.0  # a server that says nothing for so long is gone
 BY_HAND = "download the file by hand and give its path"
+_ONE_DOWNLOAD = Lock()
 
 
 def is_url(source: object) -> bool:
@@ -101,13 +103,14 @@ def _download(url: str, folder: Path) -> Path:
 
 @contextmanager
 def _bounded_silence() -> Iterator[None]:
-    """iopath sets no time limit of its own; a dead connection would wait for ever."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(SILENCE_SECONDS)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
+    """iopath sets no time limit, and a dead connection would wait for ever. The limit is the process's, so threads take turns."""
+    with _ONE_DOWNLOAD:
+        before = socket.getdefaulttimeout()
+        socket.setdefaulttimeout(SILENCE_SECONDS)
+        try:
+            yield
+        finally:
+            socket.setdefaulttimeout(before)
 
 
 def _verify(path: Path, url: str) -> None:
@@ -136,7 +139,10 @@ def _verify(path: Path, url: str) -> None:
     if wrong is not None:
         path.unlink(missing_ok=True)
         raise UserError(f"cannot use {url}: {wrong}; try again, or {BY_HAND}")
-    record.write_text(f"{digest}  {path.name}\n", encoding="utf-8")
+    # Another process may be reading: it finds the whole record or none.
+    temporary = record.with_name(f"{record.name}.{os.getpid()}.{get_ident()}")
+    temporary.write_text(f"{digest}  {path.name}\n", encoding="utf-8")
+    temporary.replace(record)
 
 
 def _hash(path: Path, algorithm: str) -> str:

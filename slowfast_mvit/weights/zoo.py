@@ -75,7 +75,7 @@ def find(model: str, pretrained: bool | str = True) -> Published:
     """
     entries = [entry for entry in PUBLISHED if entry.model == model]
     if pretrained is True:
-        chosen = [entry for entry in entries if entry.supported and entry.num_classes is not None]
+        chosen = [entry for entry in entries if entry.num_classes is not None]
     else:
         chosen = [entry for entry in entries if entry.tag == pretrained]
     if not chosen:

@@ -2,6 +2,7 @@
 
 import hashlib
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,16 @@ def test_a_file_comes_once_and_serves_without_the_server(tmp_path: Path, monkeyp
     assert kept(tmp_path) == ["a.pyth", "a.pyth.sha256"]
     assert first.with_name("a.pyth.sha256").read_text() == f"{SHA256}  a.pyth\n"
     assert "is not reached" in refused(url.replace("a.pyth", "b.pyth"), tmp_path)
+
+
+def test_many_ask_at_once(tmp_path: Path, server: FileServer) -> None:
+    server.files["/a.pyth"] = BODY
+    before = socket.getdefaulttimeout()
+    with ThreadPoolExecutor(8) as pool:
+        paths = list(pool.map(lambda _: fetch(f"{server.url}/a.pyth", tmp_path), range(16)))
+    assert len(set(paths)) == 1 and paths[0].read_bytes() == BODY
+    assert server.asked == ["/a.pyth"] and kept(tmp_path) == ["a.pyth", "a.pyth.sha256"]
+    assert socket.getdefaulttimeout() == before
 
 
 def test_same_path_on_two_hosts(tmp_path: Path, server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
