@@ -1,6 +1,7 @@
 """Files from the net: downloaded once, checked, and kept in a cache."""
 
 import hashlib
+import logging
 import os
 import re
 import socket
@@ -86,7 +87,7 @@ def _download(url: str, folder: Path) -> Path:
     paths.register_handler(HTTPURLHandler())
     advice = f"try again, or {BY_HAND}"
     try:
-        with _bounded_silence():
+        with _bounded_download():
             return Path(paths.get_local_path(url, cache_dir=str(folder)))
     except HTTPError as error:
         reason, advice = f"the server answers {error.code} {error.reason}", BY_HAND
@@ -102,15 +103,21 @@ def _download(url: str, folder: Path) -> Path:
 
 
 @contextmanager
-def _bounded_silence() -> Iterator[None]:
-    """iopath sets no time limit, and a dead connection would wait for ever. The limit is the process's, so threads take turns."""
+def _bounded_download() -> Iterator[None]:
+    """A time limit for silence, which iopath lacks, and no line of its own about failures, which are said here.
+
+    Both are the whole process's, so threads take turns.
+    """
+    log = logging.getLogger("iopath.common.download")
     with _ONE_DOWNLOAD:
-        before = socket.getdefaulttimeout()
+        before = socket.getdefaulttimeout(), log.disabled
         socket.setdefaulttimeout(SILENCE_SECONDS)
+        log.disabled = True
         try:
             yield
         finally:
-            socket.setdefaulttimeout(before)
+            socket.setdefaulttimeout(before[0])
+            log.disabled = before[1]
 
 
 def _verify(path: Path, url: str) -> None:

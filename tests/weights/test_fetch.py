@@ -74,11 +74,12 @@ def test_cache_folder_from_the_environment(tmp_path: Path, server: FileServer, m
     assert fetch(f"{server.url}/a.pyth").is_relative_to(tmp_path / "ours")
 
 
-def test_missing_on_the_server(tmp_path: Path, server: FileServer) -> None:
+def test_missing_on_the_server(tmp_path: Path, server: FileServer, caplog: pytest.LogCaptureFixture) -> None:
     url = f"{server.url}/gone.pyth"
     assert refused(url, tmp_path) == (
         f"cannot get {url}: the server answers 404 Not Found; download the file by hand and give its path"
     )
+    assert caplog.records == []  # nothing is said twice
     assert kept(tmp_path) == []
 
 
