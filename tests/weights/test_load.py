@@ -1,0 +1,391 @@
+"""Loading: by name and shape, all or nothing, and the report says what came of it."""
+
+import hashlib
+import io
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from slowfast_mvit.errors import UserError
+from slowfast_mvit.models.baselines import create_baseline
+from slowfast_mvit.weights import load
+from slowfast_mvit.weights.files import write_safetensors
+from slowfast_mvit.weights.formats import FORMATS, from_official
+from slowfast_mvit.weights.inflate import RULES
+from slowfast_mvit.weights.load import LoadReport, load_weights, read_source
+from tests.weights.models import copied, small
+
+HEAD = ("head.projection.weight", "head.projection.bias")
+
+
+class Model(nn.Module):
+    def __init__(self, width=3, classes=4):
+        super().__init__()
+        self.body = nn.Linear(2, width)
+        self.head = nn.Module()
+        self.head.projection = nn.Linear(width, classes)
+
+
+def assert_equal(model, state):
+    found = model.state_dict()
+    assert set(found) == set(state)
+    for name, tensor in found.items():
+        assert torch.equal(tensor, state[name]), name
+
+
+def refusal(model, source, **options):
+    """The sentence, after making sure that the model was left as it was."""
+    before = copied(model)
+    with pytest.raises(UserError) as caught:
+        load_weights(model, source, **options)
+    assert_equal(model, before)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# Sources
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_format_is_loaded_bitwise(form):
+    source = small(2 if form == "timm" else 3, abs_pos="separable")
+    model = small(2 if form == "timm" else 3, seed=1, abs_pos="separable")
+    report = load_weights(model, from_official(copied(source), form), strict=True)
+    assert_equal(model, source.state_dict())
+    assert report == LoadReport("the state dict", form, loaded=tuple(model.state_dict()), share=1.0)
+
+
+@pytest.mark.parametrize("kind", ["pyth", "pth", "pkl", "safetensors"])
+def test_every_container_as_a_file(tmp_path, kind):
+    source, model, path = small(), small(seed=1), tmp_path / f"weights.{kind}"
+    state = copied(source)
+    if kind == "pyth":
+        torch.save({"epoch": 1, "model_state": state, "optimizer_state": {}, "cfg": "A: 1\n"}, path)
+    elif kind == "pth":
+        theirs = {"state_dict": from_official(state, "mmaction2"), "meta": {"mmengine_version": "0.9"}}
+        torch.save(theirs, path)
+    elif kind == "pkl":
+        theirs = {name: tensor.numpy() for name, tensor in from_official(state, "detectron2").items()}
+        path.write_bytes(pickle.dumps({"model": theirs, "__author__": "someone"}))
+    else:
+        write_safetensors(path, {f"module.{name}": tensor for name, tensor in state.items()}, {})
+    report = load_weights(model, path if kind != "pth" else str(path))
+    assert_equal(model, state)
+    assert report.source == str(path) and report.share == 1 and report.is_complete
+
+
+def test_a_url(tmp_path, monkeypatch):
+    path, asked = tmp_path / "x.pth", []
+    torch.save(copied(small()), path)
+
+    def fetch(url):
+        asked.append(url)
+        return path
+
+    monkeypatch.setattr(load, "fetch", fetch)
+    model, url = small(seed=1), "https://example.org/weights/x.pth"
+    assert load_weights(model, url).source == url and asked == [url]
+    assert_equal(model, small().state_dict())
+    assert set(read_source(url)) == set(model.state_dict())
+
+
+def test_what_the_caller_calls_it():
+    assert load_weights(small(seed=1), copied(small()), name="K400").source == "K400"
+    assert refusal(small(), {"epoch": 1}, name="K400") == "K400 holds no model_state; its keys are epoch"
+    assert refusal(small(), {"a": torch.ones(1)}, name="K400").startswith(
+        "K400: the names of the tensors are those of no known"
+    )
+
+
+def test_a_network_inside_another_one():
+    source, model = small(), small(seed=1)
+    state = {f"backbone.{name}": tensor for name, tensor in copied(source).items()} | {
+        "predictor.0.weight": torch.ones(2)
+    }
+    report = load_weights(model, state)
+    assert_equal(model, source.state_dict())
+    assert report.unexpected == ("predictor.0.weight",)
+
+
+def test_a_baseline_loads_by_its_own_names():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        source, model = create_baseline("x3d_xs", num_classes=4), create_baseline("x3d_xs", num_classes=4)
+    state = {name: tensor for name, tensor in copied(source).items() if not name.endswith("num_batches_tracked")}
+    report = load_weights(model, {"model_state": state}, strict=True)  # old files have no counters
+    assert report.format == "the model's own" and report.share == 1
+    for name, tensor in state.items():
+        assert torch.equal(model.state_dict()[name], tensor), name
+    other = create_baseline("x3d_xs", num_classes=7)
+    fresh = copied(other)
+    report = load_weights(other, {"model_state": state})
+    assert report.reinitialised == ("blocks.5.proj.weight", "blocks.5.proj.bias") and not report.missing
+    assert all(torch.equal(other.state_dict()[name], fresh[name]) for name in report.reinitialised)
+    assert "weights of another model: 0 tensors missing, 0 unexpected, 2 of another shape" in refusal(
+        other, {"model_state": state}, strict=True
+    )
+    assert "the names of the tensors are those of no known publisher" in refusal(small(), state)
+
+
+# Adaptation
+
+
+def test_another_clip_length_and_crop_size():
+    source, model = small(), small(seed=1, input_size=(12, 96, 96))
+    report = load_weights(model, copied(source), strict=True)
+    tables = tuple(name for name in model.state_dict() if "rel_pos" in name)
+    assert len(tables) == 12 and report.resized == tables and report.share == 1
+    for name, tensor in source.state_dict().items():
+        if name not in tables:
+            assert torch.equal(model.state_dict()[name], tensor), name
+        else:
+            assert model.state_dict()[name].shape != tensor.shape
+
+
+def test_kernels_of_images_in_both_forms():
+    source, model = small(2), small(2, seed=1)
+    state = {name: t[:, :, None] if ".pool_" in name else t for name, t in copied(source).items()}
+    report = load_weights(model, state, strict=True)
+    assert_equal(model, source.state_dict())
+    assert report.resized == tuple(name for name in model.state_dict() if ".pool_" in name)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_images_in_a_video_model(rule):
+    source, model = small(2), small(seed=1, cls_token=False)
+    before = copied(model)
+    report = load_weights(model, copied(source), inflation=rule)
+    kernels = [name for name in before if ".pool_" in name or name == "patch_embed.proj.weight"]
+    times = [name for name in before if name.endswith("rel_pos_t")]
+    found = model.state_dict()
+    if rule == "repeat":
+        assert set(report.inflated) == set(kernels) and report.missing == tuple(times) and report.share < 1
+        assert all(torch.equal(found[name], before[name]) for name in times) and not report.is_complete
+    else:
+        assert set(report.inflated) == {*kernels, *times} and report.missing == () and report.share == 1
+        assert not any(found[name].any() for name in times)
+    centre = source.state_dict()["blocks.1.attn.pool_q.weight"] / (3 if rule == "mean" else 1)
+    assert torch.equal(found["blocks.1.attn.pool_q.weight"][:, :, 1], centre)
+    assert torch.equal(found["blocks.1.attn.qkv.weight"], source.state_dict()["blocks.1.attn.qkv.weight"])
+
+
+def test_nothing_is_inflated_for_a_test():
+    model = small(cls_token=False)
+    assert "weights of another model: 4 tensors missing, 0 unexpected, 13 of another shape" in refusal(
+        model, copied(small(2)), strict=True
+    )
+
+
+# The head
+
+
+def test_other_classes_get_a_fresh_head():
+    source, model = small(num_classes=9), small(num_classes=5, seed=1)
+    fresh = copied(model)
+    report = load_weights(model, copied(source))
+    assert report.reinitialised == HEAD and report.share == 1 and report.is_complete
+    assert not set(HEAD) & {*report.loaded, *report.missing, *report.other_shape}
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, fresh[name] if name in HEAD else source.state_dict()[name]), name
+
+
+def test_the_same_classes_keep_the_head():
+    source, model = small(), small(seed=1)
+    assert load_weights(model, copied(source)).reinitialised == ()
+    assert_equal(model, source.state_dict())
+
+
+def test_a_new_head_can_be_forbidden():
+    said = refusal(small(num_classes=5), copied(small(num_classes=9)), strict=True)
+    assert "2 of another shape (head.projection.weight is (9, 64), the model's (5, 64); head.projection.bias" in said
+    report = load_weights(small(num_classes=5), copied(small(num_classes=9)), new_head=False)
+    assert report.other_shape == HEAD and report.reinitialised == () and not report.is_complete
+
+
+def test_a_head_of_other_features_is_no_new_head():
+    state = Model(width=5, classes=9).state_dict()
+    assert "4 of another shape (body.weight is (5, 2), the model's (3, 2)" in refusal(Model(), state)
+
+
+def test_a_source_without_a_head():
+    source = {name: tensor for name, tensor in copied(small()).items() if name not in HEAD}
+    model = small(seed=1)
+    report = load_weights(model, source)
+    assert report.missing == HEAD and report.share == 1 and not report.is_complete
+    assert "2 tensors missing, 0 unexpected, 0 of another shape (head.projection.weight is missing" in refusal(
+        small(), source, strict=True
+    )
+
+
+# What does not belong together
+
+
+def test_weights_of_another_model():
+    state = Model(width=5).state_dict()
+    state["extra.weight"] = state.pop("head.projection.bias")
+    assert refusal(Model(), state, name="x.pyth") == (
+        "x.pyth holds the weights of another model: 1 tensors missing, 1 unexpected, 3 of another shape "
+        "(body.weight is (5, 2), the model's (3, 2); body.bias is (5,), the model's (3,); "
+        "head.projection.weight is (4, 5), the model's (4, 3)), 0% of the backbone's parameters found. "
+        "Use the model or config it was trained with"
+    )
+
+
+@pytest.mark.parametrize("kept", [0.85, 0.95])
+def test_the_share_that_must_arrive(kept):
+    model, state = small(), copied(small(seed=1))
+    sizes = {name: tensor.numel() for name, tensor in state.items() if name not in HEAD}
+    total, taken = sum(sizes.values()), 0
+    for name, size in sorted(sizes.items(), key=lambda item: -item[1]):
+        if taken + size <= (1 - kept) * total:
+            taken += size
+            del state[name]
+    assert kept <= 1 - taken / total < kept + 0.01
+    if kept < 0.9:
+        assert "85% of the backbone's parameters found" in refusal(model, state)
+    report = load_weights(model, state, min_share=0.8)
+    assert report.share == pytest.approx(1 - taken / total) and report.missing
+    assert load_weights(small(), {"blocks.0.attn.qkv.weight": torch.zeros(24, 8)}, min_share=0).loaded == (
+        "blocks.0.attn.qkv.weight",
+    )
+
+
+def test_strictness_knows_every_name():
+    state = copied(small()) | {"mask_token": torch.ones(1)}
+    assert "0 tensors missing, 1 unexpected, 0 of another shape (mask_token is not in the model)" in refusal(
+        small(), state, strict=True
+    )
+    assert load_weights(small(), state).unexpected == ("mask_token",)
+
+
+def test_other_kinds_of_numbers():
+    state = copied(small())
+    state["norm.weight"] = state["norm.weight"].long()
+    assert "holds norm.weight as torch.int64, the model as torch.float32" in refusal(small(), state)
+    state["norm.weight"] = torch.ones_like(small().norm.weight, dtype=torch.complex64)
+    assert "holds norm.weight as torch.complex64" in refusal(small(), state)
+    half = {name: tensor.half() for name, tensor in copied(small()).items()}
+    model = small(seed=1)
+    load_weights(model, half)
+    assert_equal(model, {name: tensor.float() for name, tensor in half.items()})
+
+
+def test_the_model_shares_no_memory_with_the_source():
+    source, model = copied(small()), small(seed=1)
+    load_weights(model, source)
+    source["norm.weight"].zero_()
+    assert model.norm.weight.any()
+
+
+# The report
+
+
+def test_the_report_is_a_short_table():
+    report = LoadReport(
+        source="x.pyth",
+        format="timm",
+        loaded=("a", "b"),
+        missing=("c",),
+        unexpected=("d", "e", "f", "g"),
+        resized=("a",),
+        reinitialised=HEAD,
+        share=0.9876,
+    )
+    assert str(report).splitlines() == [
+        "weights of x.pyth (timm names), 98.8% of the backbone's parameters",
+        "  loaded             2",
+        "  resized            1  a",
+        "  inflated           0",
+        "  re-initialised     2  head.projection.weight, head.projection.bias",
+        "  missing            1  c",
+        "  other shape        0",
+        "  unexpected         4  d, e, f, ...",
+    ]
+
+
+# Two hundred damaged files: a sentence each, or what was in them
+
+
+def damaged_files():
+    """Names and contents: cut, flipped, with wrong names, with code; the latter two in every container."""
+    rng = np.random.default_rng(0)
+    state = copied(small(embed_dim=4))
+    files = {}
+    for new_format in (True, False):
+        buffer = io.BytesIO()
+        torch.save({"model_state": state}, buffer, _use_new_zipfile_serialization=new_format)
+        files[f"torch {new_format}"] = buffer.getvalue()
+    arrays = {name: tensor.numpy() for name, tensor in from_official(state, "detectron2").items()}
+    files["pickle"] = pickle.dumps({"model": arrays}, protocol=4)
+    for kind, whole in files.items():
+        for share in np.linspace(0, 0.999, 20):
+            yield f"{kind} cut at {share:.2f}", whole[: int(share * len(whole))]
+        for number in range(30):
+            data = bytearray(whole)
+            for place in rng.integers(0, len(data), 8):
+                data[place] = rng.integers(256)
+            yield f"{kind} flipped {number}", bytes(data)
+    names = list(state)
+    for number in range(40):
+        wrong = dict(state)
+        for place in rng.integers(0, len(names), 90):
+            wrong[f"other.{place}"] = wrong.pop(names[place], torch.ones(1))
+        buffer = io.BytesIO()
+        torch.save(wrong, buffer)
+        yield f"wrong names {number}", buffer.getvalue()
+
+
+class Trap:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+def traps(mark):
+    for place in ("model_state", "state_dict", "model", "blobs", "cfg"):
+        for protocol in (2, 4):
+            yield f"trap in {place}, {protocol}", pickle.dumps({place: Trap(mark), "x": 1}, protocol=protocol)
+        for new_format in (True, False):
+            buffer = io.BytesIO()
+            torch.save({place: {"a": Trap(mark)}, "model": {}}, buffer, _use_new_zipfile_serialization=new_format)
+            yield f"trap in {place}, {new_format}", buffer.getvalue()
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol:UserWarning", "ignore:invalid escape:DeprecationWarning")
+def test_damaged_files_end_in_a_sentence_and_run_nothing(tmp_path):
+    mark, path, model = tmp_path / "it ran", tmp_path / "weights", small(embed_dim=4)
+    before, loaded, refused = copied(model), [], []
+    for title, data in [*damaged_files(), *traps(mark)]:
+        path.write_bytes(data)
+        try:
+            load_weights(model, path)
+        except UserError as error:
+            assert str(error).startswith(str(path)) and "\n" not in str(error), title
+            assert_equal(model, before)
+            refused.append(title)
+        else:
+            model.load_state_dict(before)
+            loaded.append(title)
+    assert len(loaded) + len(refused) == 210 and not mark.exists()
+    assert [title for title in loaded if "flipped" not in title] == []  # a changed weight is not seen without a hash
+    assert len(refused) > 150
+
+
+def test_a_hash_sees_what_nothing_else_does(tmp_path):
+    buffer = io.BytesIO()
+    torch.save(copied(small()), buffer)
+    data = bytearray(buffer.getvalue())
+    path = tmp_path / f"mvit-{hashlib.sha256(data).hexdigest()[:8]}.pth"
+    path.write_bytes(data)
+    load_weights(small(), path)
+    data[data.index(small().norm.weight.detach().numpy().tobytes())] ^= 1
+    path.write_bytes(data)
+    assert "is not the file that its name says" in refusal(small(), path)
+    plain = tmp_path / "mvit.pth"
+    plain.write_bytes(data)
+    load_weights(small(), plain)
