@@ -14,6 +14,7 @@ from slowfast_mvit.batches import ClipBatch, UnreadableVideo
 from slowfast_mvit.build.data import has_split, step_plan, train_clips, videos_of, view_protocol
 from slowfast_mvit.build.evaluate import evaluate_videos
 from slowfast_mvit.build.model import build_model
+from slowfast_mvit.build.precision import trusted_precision
 from slowfast_mvit.build.run import RunFolder, classification_of, log_report, precision_of
 from slowfast_mvit.config.keys import get_value
 from slowfast_mvit.config.load import dump_config, load_config_text
@@ -75,7 +76,7 @@ def run_training(config: Config, device: torch.device) -> Path:
         _LOG.info("%s has no val split: training without validation", config.DATA.PATH_TO_DATA_DIR)
     model.to(device)
     _move_state(optimizer, device)
-    precision = precision_of(config, device, training=True)
+    precision = trusted_precision(config, model, device, precision_of(config, device, training=True))
     _announce(config, model, videos, plan, precision, device, first_epoch)
     if first_epoch < config.SOLVER.MAX_EPOCH:
         folder.config.write_text(dump_config(config), encoding="utf-8")

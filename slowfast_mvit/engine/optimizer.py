@@ -8,26 +8,40 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from slowfast_mvit.errors import UserError
 
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
 
 def parameter_groups(
     model: nn.Module, weight_decay: float, *, no_decay_1d: bool, no_decay_names: Iterable[str] = ()
 ) -> list[dict[str, Any]]:
-    """Groups with and without weight decay, in that order, empty ones left out (the official order).
+    """Groups of batch normalisation (no decay), with decay, and of all else without, in the official order; no empty ones.
 
     Args:
         model: its trainable parameters are grouped.
-        weight_decay: decay of the first group.
+        weight_decay: decay of the second group.
         no_decay_1d: parameters of one dimension (biases and norms) do not decay.
         no_decay_names: nor does any parameter whose name contains one of these.
     """
     words = tuple(no_decay_names)
+    batch_norms = {
+        id(parameter)
+        for module in model.modules()
+        if isinstance(module, _BATCH_NORMS)
+        for parameter in module.parameters(recurse=False)
+    }
+    normalising: list[Tensor] = []
     decaying: list[Tensor] = []
     resting: list[Tensor] = []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             rests = (no_decay_1d and parameter.dim() == 1) or any(word in name for word in words)
-            (resting if rests else decaying).append(parameter)
-    groups = [{"params": decaying, "weight_decay": weight_decay}, {"params": resting, "weight_decay": 0.0}]
+            group = normalising if id(parameter) in batch_norms else resting if rests else decaying
+            group.append(parameter)
+    groups = [
+        {"params": normalising, "weight_decay": 0.0},
+        {"params": decaying, "weight_decay": weight_decay},
+        {"params": resting, "weight_decay": 0.0},
+    ]
     return [group for group in groups if group["params"]]
 
 

@@ -25,6 +25,17 @@ def test_ruined_weights_are_not_saved(ruin: float) -> None:
         _check_weights(model, 2)
 
 
+def test_ruined_statistics_are_not_saved() -> None:
+    """They may overflow while every weight and the loss stay finite."""
+    model = nn.Sequential(nn.Conv3d(1, 2, 1), nn.BatchNorm3d(2))
+    _check_weights(model, 0)
+    clips = torch.full((2, 1, 1, 2, 2), 1e30)
+    clips[0] = -clips[0]
+    assert model(clips).isfinite().all()
+    with pytest.raises(UserError, match="no longer finite after epoch 1"):
+        _check_weights(model, 0)
+
+
 def test_rates_are_scaled_by_the_clips_of_a_step() -> None:
     config = load_config_text(SMALL, "toy", ["SOLVER.REFERENCE_BATCH", "512", "AUG.NUM_SAMPLE", "2"])
     plan = StepPlan(num_videos=1000, batch_size=16, accumulate_steps=4)

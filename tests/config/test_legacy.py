@@ -24,6 +24,8 @@ GOOD = "DATA:\n  TEST_CROP_SIZE: 224\n"
     [
         ("BN.USE_PRECISE_STATS", False),
         ("BN.NUM_BATCHES_PRECISE", 17),
+        ("BN.WEIGHT_DECAY", 0.0),
+        ("BN.EPSILON", 1e-5),
         ("PREFETCH.NUM_LOADERS", 3),
         ("PREFETCH.A.B", 3),
         ("MULTIGRID.EPOCH_FACTOR", 9),
@@ -66,6 +68,12 @@ def test_neutral_values_are_accepted(name: str, value: object) -> None:
             "(accepted: 'batchnorm'); set it to batchnorm",
         ),
         (
+            "BN.WEIGHT_DECAY",
+            1e-4,
+            "0.0001 is refused: MViT has no batch normalisation, and that of the baselines has PySlowFast's default "
+            "(accepted: 0); set it to 0",
+        ),
+        (
             "MODEL.FROZEN_BN",
             0,
             "0 is refused: MViT has no batch normalisation, and the baselines use PyTorch's own (accepted: False); "
@@ -79,7 +87,7 @@ def test_other_values_are_refused_with_reason_and_remedy(name: str, value: objec
 
 def test_nearest_row_counts() -> None:
     assert find_foreign_key("BN.USE_PRECISE_STATS") is FOREIGN_KEYS["BN.USE_PRECISE_STATS"]
-    assert find_foreign_key("BN.MOMENTUM") is FOREIGN_KEYS["BN.*"]
+    assert find_foreign_key("BN.NUM_SPLITS") is FOREIGN_KEYS["BN.*"]
     assert find_foreign_key("MVIT.REV.X") is FOREIGN_KEYS["MVIT.REV.*"]
     assert find_foreign_key("BN") is None
     assert find_foreign_key("MVIT.X") is None

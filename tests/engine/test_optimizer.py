@@ -66,6 +66,21 @@ def test_empty_groups_are_left_out():
     assert names_of(norm, parameter_groups(norm, 0.1, no_decay_1d=True)) == [(["weight", "bias"], 0.0)]
 
 
+def test_batch_norms_come_first_and_never_decay():
+    """The official rule: a group of their own, whatever words or dimensions say."""
+    model = nn.Sequential(nn.Conv3d(1, 2, 1), nn.BatchNorm3d(2), nn.LayerNorm(2), nn.Linear(2, 2), nn.BatchNorm1d(2))
+    norms = ["1.weight", "1.bias", "4.weight", "4.bias"]
+    for no_decay_1d, words, decaying, resting in (
+        (True, (), ["0.weight", "3.weight"], ["0.bias", "2.weight", "2.bias", "3.bias"]),
+        (True, ("1.",), ["0.weight", "3.weight"], ["0.bias", "2.weight", "2.bias", "3.bias"]),
+        (False, ("3.",), ["0.weight", "0.bias", "2.weight", "2.bias"], ["3.weight", "3.bias"]),
+    ):
+        groups = parameter_groups(model, 0.1, no_decay_1d=no_decay_1d, no_decay_names=words)
+        assert names_of(model, groups) == [(norms, 0.0), (decaying, 0.1), (resting, 0.0)]
+    model[1].requires_grad_(False)
+    assert names_of(model, parameter_groups(model, 0.1, no_decay_1d=False))[0] == (norms[2:], 0.0)
+
+
 def test_frozen_parameters_are_in_no_group():
     model = small_mvit()
     model.patch_embed.requires_grad_(False)

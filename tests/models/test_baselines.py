@@ -101,12 +101,13 @@ def test_logits_equal_the_hubs_at_its_own_size(name):
     with torch.no_grad():
         expected = theirs([clip[:, :, SLOW_OF_32], clip] if name.startswith("slowfast") else clip)
         logits = ours(clip)
-    assert logits.shape == (1, 400) and expected.std() > 0
+    assert logits.shape == (1, 400)
     if name in SOFTMAX:
         assert expected.sum() == pytest.approx(1, abs=1e-4)
         assert logits.sum() != pytest.approx(1, abs=1e-2)
-        logits = logits.softmax(dim=1)
-    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
+        logits, expected = logits.log_softmax(dim=1), expected.log()
+    # Another clip changes the logits by at least 1e-3 of their spread.
+    torch.testing.assert_close(logits, expected, rtol=0, atol=5e-5 * expected.std().item())
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -149,7 +150,7 @@ def test_forward_and_backward_at_the_smallest_size(name):
 def test_bfloat16_under_autocast(name):
     torch.manual_seed(0)
     model = randomise(create_baseline(name, num_classes=4)).train()
-    clips = video(2, 3, 8, 64, 64)
+    clips = video(2, 3, 12, 64, 64)  # shorter ones meet a bug of CPUs, see slowfast_mvit.build.precision
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = model(clips)
     nn.functional.cross_entropy(logits.float(), torch.tensor([0, 3])).backward()
