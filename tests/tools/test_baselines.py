@@ -87,6 +87,25 @@ def test_mistakes_are_told_before_anything_is_done(tmp_path: Path, capsys: pytes
     assert not (tmp_path / "out").exists()
 
 
+def test_bfloat16_that_would_be_wrong_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The stem's kernel spans 5 frames."""
+    argv = [
+        "--cfg",
+        RECIPE,
+        "--toy",
+        *SMALL,
+        "MODEL.ARCH",
+        "x3d_xs",
+        "DATA.NUM_FRAMES",
+        "4",
+        "OUTPUT_DIR",
+        str(tmp_path),
+    ]
+    assert run_net.main([*argv, "MODEL.PRECISION", "bfloat16"]) == 2
+    assert "error: clips of DATA.NUM_FRAMES 4 leave" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.pyth"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("arch", ["slow_r50", "slowfast_r50"])
 def test_the_recipe_itself_trains_a_baseline(arch: str, tmp_path: Path) -> None:
