@@ -10,7 +10,6 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import prod
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -68,8 +67,6 @@ class _Array:
         if not _DTYPE.fullmatch(self.dtype.code) or not isinstance(self.raw, bytes | bytearray):
             raise ValueError(f"an array of {self.dtype.code!r}, which are no numbers")
         dtype = np.dtype(self.dtype.code).newbyteorder(self.dtype.order)
-        if prod(self.shape) * dtype.itemsize != len(self.raw):
-            raise ValueError(f"an array of shape {self.shape} with {len(self.raw)} bytes")
         array = np.frombuffer(self.raw, dtype).reshape(self.shape, order=self.order).astype(dtype.newbyteorder("="))
         return array.item() if self.is_number else torch.from_numpy(np.ascontiguousarray(array).reshape(self.shape))
 

@@ -127,9 +127,9 @@ def test_kernels_of_one_frame(name):
         ("blocks.0.attn.rel_pos_h", (3, 4), (5, 6)),  # another width
         ("blocks.0.attn.rel_pos_h", (0, 4), (5, 4)),
         ("blocks.0.attn.rel_pos_hw", (8, 2), (25, 2)),  # no square
-        ("blocks.0.attn.rel_pos_thw", (27, 2), (125, 2)),  # its length does not tell its grid
+        ("blocks.0.attn.rel_pos_thw", (25, 2), (49, 2)),  # its length does not tell its grid
         ("pos_embed_spatial", (1, 48, 4), (1, 100, 4)),
-        ("pos_embed", (1, 1568, 4), (1, 6272, 4)),
+        ("pos_embed", (1, 64, 4), (1, 256, 4)),  # nor does it for a video
         ("pos_embed_temporal", (8, 4), (1, 20, 4)),
         ("head.projection.weight", (400, 8), (174, 8)),
         ("blocks.0.mlp.fc1.weight", (16, 8), (32, 8)),
