@@ -94,7 +94,7 @@ class Mvit:
     )
     POSITIONS: str = key(
         "",
-        "Positions by the paper's names, instead of USE_ABS_POS, REL_POS_SPATIAL and REL_POS_TEMPORAL; empty: as those say (ours)",
+        "Positions by the paper's names, in place of USE_ABS_POS and REL_POS_*; empty: as those say (ours)",
         choices=(
             "",
             "none",

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from slowfast_mvit.batches import ClipBatch, VideoViews
 from slowfast_mvit.errors import UserError
-from slowfast_mvit.ops.ensemble import combine_views
+from slowfast_mvit.ops.ensemble import join_views
 from slowfast_mvit.ops.spatial import normalize, resize, short_side_size, view_crop
 
 
@@ -176,20 +176,20 @@ class MultiViewEvaluator:
             raise UserError(
                 "the model's scores are not finite numbers: its weights are ruined, or the precision is too low"
             )
+        videos = batch.video_index.cpu().numpy()
+        views = (batch.clip_index * self.protocol.num_crops + batch.crop_index).cpu().numpy()
+        _, first = np.unique(np.stack((videos, views)), axis=1, return_index=True)  # a batch may hold a view twice
+        rows = np.sort(first[~self.seen[videos[first], views[first]]])
+        videos, views, probabilities = videos[rows], views[rows], probabilities[rows]
+        self.seen[videos, views] = True
+        self.labels[videos] = batch.labels.cpu().numpy()[rows]
+        join_views(self.totals, videos, probabilities.double().numpy(), self.protocol.ensemble)
         top_scores, top_classes = probabilities.topk(self.num_top, dim=1)
-        views = (batch.clip_index * self.protocol.num_crops + batch.crop_index).tolist()
-        for row, (video, view) in enumerate(zip(batch.video_index.tolist(), views, strict=True)):
-            if self.seen[video, view]:
-                continue
-            self.seen[video, view] = True
-            self.labels[video] = int(batch.labels[row])
-            pair = torch.stack((torch.from_numpy(self.totals[video]), probabilities[row].double()))
-            self.totals[video] = combine_views(pair, self.protocol.ensemble).numpy()
-            self.top_classes[video, view] = top_classes[row].numpy()
-            self.top_scores[video, view] = top_scores[row].numpy()
-            self.seconds[video, view] = float(batch.start_sec[row]), float(batch.end_sec[row])
-            if self.probabilities is not None:
-                self.probabilities[video, view] = probabilities[row].numpy()
+        self.top_classes[videos, views] = top_classes.numpy()
+        self.top_scores[videos, views] = top_scores.numpy()
+        self.seconds[videos, views] = torch.stack((batch.start_sec, batch.end_sec), dim=1).cpu().numpy()[rows]
+        if self.probabilities is not None:
+            self.probabilities[videos, views] = probabilities.numpy()
 
     def result(self, unreadable: Iterable[int] = ()) -> MultiViewResult:
         """The joined scores of all videos but the unreadable ones.

@@ -1,16 +1,25 @@
 """Joining the scores of a video's views."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
+_JOINS = {"sum": np.add, "max": np.maximum}
 
-def combine_views(scores: Tensor, method: str) -> Tensor:
-    """Video scores [classes] from view scores [views, classes]: ``sum`` or ``max`` of probabilities."""
-    if method == "sum":
-        return scores.sum(dim=0)
-    if method == "max":
-        return scores.amax(dim=0)
-    raise ValueError(f"DATA.ENSEMBLE_METHOD is {method!r}; it must be sum or max")
+
+def join_views(totals: np.ndarray, videos: np.ndarray, scores: np.ndarray, method: str) -> None:
+    """Join views' scores [views, classes] into ``totals`` [videos, classes] in place: ``sum`` or ``max`` of probabilities.
+
+    ``videos``, int64 [views], says whose view each row is; several rows may be of one video.
+    """
+    if method not in _JOINS:
+        raise ValueError(f"DATA.ENSEMBLE_METHOD is {method!r}; it must be sum or max")
+    join = _JOINS[method]
+    order = np.argsort(videos, kind="stable")  # a video's views one after the other
+    if len(order):
+        starts = np.flatnonzero(np.diff(videos[order], prepend=-1))
+        rows = videos[order[starts]]
+        totals[rows] = join(totals[rows], join.reduceat(scores[order], starts, axis=0))
 
 
 def softmax(logits: Tensor) -> Tensor:

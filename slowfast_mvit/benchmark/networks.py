@@ -1,0 +1,99 @@
+"""What is timed of the networks: forward passes and training steps, ours and the peers'.
+
+Every ``make_`` function builds the work in the process that calls it. Peers are built by their own libraries; where a model
+exists nowhere else (L at 312 pixels), the peer is the plain formula of this project's tests.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from importlib import import_module
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from slowfast_mvit.benchmark.sides import Work
+from slowfast_mvit.build.model import create_model
+
+MATMUL_SIDE = 4096
+_DTYPES = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+Build = Callable[[], nn.Module]
+
+
+def ours(name: str, **options: object) -> nn.Module:
+    """Our model of that name."""
+    return create_model(name, **options)  # type: ignore[arg-type]
+
+
+def torchvision_s() -> nn.Module:
+    """torchvision's ``mvit_v2_s``, 400 classes; drop path as in :func:`ours`: none."""
+    from torchvision.models.video import mvit_v2_s
+
+    return mvit_v2_s(weights=None, stochastic_depth_prob=0.0, dropout=0.0)
+
+
+def timm_s() -> nn.Module:
+    """timm's ``mvitv2_small`` for images, 1000 classes."""
+    import timm
+
+    return timm.create_model("mvitv2_small", pretrained=False)
+
+
+def plain_formula(name: str, **options: object) -> nn.Module:
+    """The plain formula of the tests on our weights; needs the project's folder on the path."""
+    return PlainFormula(ours(name, **options))
+
+
+class PlainFormula(nn.Module):
+    """The tests' reference as a module."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits [B, num_classes]."""
+        return import_module("tests.models.reference").mvit(x, self.model.arch, dict(self.model.named_parameters()))
+
+
+def make_matmul(precision: str) -> Work:
+    """A square product that shows what the machine can do: 2 * 4096 ** 3 FLOPs."""
+    dtype = _DTYPES[precision] or torch.float32
+    a, b = (torch.randn(MATMUL_SIDE, MATMUL_SIDE).to(dtype) for _ in range(2))
+    return partial(torch.mm, a, b)
+
+
+def make_forward(build: Build, shape: tuple[int, ...], precision: str) -> Work:
+    """A forward pass in eval and inference mode on a batch of ``shape``."""
+    torch.manual_seed(0)
+    model, x = build().eval(), torch.randn(shape)
+
+    def work() -> Tensor:
+        with torch.inference_mode(), _autocast(precision):
+            return model(x)
+
+    return work
+
+
+def make_training_step(build: Build, shape: tuple[int, ...], precision: str) -> Work:
+    """A step of AdamW on a batch of ``shape``: forward, cross entropy, backward, update."""
+    torch.manual_seed(0)
+    model, x = build().train(), torch.randn(shape)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.05)
+    labels = torch.arange(shape[0])
+
+    def work() -> Tensor:
+        optimizer.zero_grad(set_to_none=True)
+        with _autocast(precision):
+            loss = F.cross_entropy(model(x), labels)
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    return work
+
+
+def _autocast(precision: str) -> AbstractContextManager[object]:
+    dtype = _DTYPES[precision]
+    return nullcontext() if dtype is None else torch.autocast("cpu", dtype=dtype)

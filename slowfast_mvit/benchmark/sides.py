@@ -1,0 +1,117 @@
+"""Timing several pieces of work fairly: each in a process of its own, run in turn (A B C A B C ...), so that drift cancels.
+
+A side that is not running waits for its turn and uses no processor. All processes have the same settings.
+"""
+
+import multiprocessing
+import resource
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+import torch
+
+from slowfast_mvit.errors import UserError
+
+Work = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One piece of work.
+
+    Attributes:
+        name: for the report.
+        make: called once in the side's process; returns what is timed. It must be picklable: a function of a module, or a
+            ``functools.partial`` of one.
+    """
+
+    name: str
+    make: Callable[[], Work]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What a side took.
+
+    Attributes:
+        name: of the side.
+        seconds: of each counted run, in order.
+        peak_bytes: the largest memory of its process, work and libraries together.
+        idle_bytes: its memory when it was made and had not run.
+    """
+
+    name: str
+    seconds: tuple[float, ...]
+    peak_bytes: int
+    idle_bytes: int
+
+    @property
+    def median(self) -> float:
+        """Seconds of the median run."""
+        return statistics.median(self.seconds)
+
+
+def time_sides(sides: Sequence[Side], *, runs: int, warmup: int = 1, threads: int = 2) -> list[Timing]:
+    """Run every side ``warmup`` + ``runs`` times in turn, each in its own process with ``threads`` threads.
+
+    Raises:
+        UserError: a side failed; says which and why.
+    """
+    context = multiprocessing.get_context("spawn")
+    workers = []
+    try:
+        for side in sides:
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_serve, args=(theirs, side.make, threads), daemon=True)
+            process.start()
+            theirs.close()
+            workers.append((side, process, ours))
+            _receive(side, ours)  # made: only one side is at work at any time
+        seconds: list[list[float]] = [[] for _ in sides]
+        for run in range(warmup + runs):
+            for (side, _, connection), counted in zip(workers, seconds, strict=True):
+                connection.send("run")
+                took = _receive(side, connection)
+                if run >= warmup:
+                    counted.append(took)
+        timings = []
+        for (side, _, connection), counted in zip(workers, seconds, strict=True):
+            connection.send("stop")
+            timings.append(Timing(side.name, tuple(counted), *_receive(side, connection)))
+        return timings
+    finally:
+        for _, process, connection in workers:
+            connection.close()
+            process.join(timeout=10)
+            process.kill()
+
+
+def _receive(side: Side, connection: Connection) -> Any:
+    try:
+        kind, value = connection.recv()
+    except EOFError:
+        raise UserError(f"the process of {side.name} ended: it may have run out of memory") from None
+    if kind == "failed":
+        raise UserError(f"{side.name} cannot be measured: {value}")
+    return value
+
+
+def _serve(connection: Connection, make: Callable[[], Work], threads: int) -> None:
+    """The process of a side: make, then run on demand."""
+    torch.set_num_threads(threads)
+    try:
+        work = make()
+        idle = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        connection.send(("made", None))
+        while connection.recv() == "run":
+            start = time.perf_counter()
+            work()
+            connection.send(("ran", time.perf_counter() - start))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        connection.send(("memory", (peak, idle)))
+    except (RuntimeError, ValueError, TypeError, ImportError, OSError, AttributeError) as error:
+        connection.send(("failed", f"{type(error).__name__}: {error}"))

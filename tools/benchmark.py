@@ -1,0 +1,54 @@
+"""Speed and memory, beside the peers and the machine's own limit.
+
+python tools/benchmark.py model|train|loader|test|eval|growth ... [--rows TEXT] [--runs N] [--json FILE]
+
+Every side runs in a process of its own, in turn with the others, so that a machine that slows down slows all of them. Run
+nothing else meanwhile. Times are medians.
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+# The plain formula, a peer of the models that exist nowhere else, is the one of the tests.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from slowfast_mvit.benchmark.decoding import write_videos
+from slowfast_mvit.benchmark.report import as_json, machine, run_rows, table
+from slowfast_mvit.benchmark.rows import NUM_VIDEOS, SUITES, rows_of
+from slowfast_mvit.errors import UserError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and print; returns the exit status, 2 where something could not be measured."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("suites", nargs="+", choices=SUITES, help="what to measure")
+    parser.add_argument("--rows", default="", metavar="TEXT", help="only rows whose title holds this")
+    parser.add_argument("--runs", type=int, default=7, metavar="N", help="counted runs of each side (7)")
+    parser.add_argument("--threads", type=int, default=2, metavar="N", help="threads of each side (2)")
+    parser.add_argument("--json", metavar="FILE", help="write every run there")
+    args = parser.parse_args(argv)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            if {"loader", "test"} & set(args.suites):
+                write_videos(Path(folder), NUM_VIDEOS)
+            rows = [row for suite in args.suites for row in rows_of(suite, Path(folder)) if args.rows in row.title]
+            measured = run_rows(
+                rows, runs=args.runs, threads=args.threads, say=lambda text: print(text, file=sys.stderr)
+            )
+        if args.json:
+            Path(args.json).write_text(as_json(measured, args.threads), encoding="utf-8")
+    except (UserError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(
+        ", ".join(f"{name} {value}" for name, value in machine(args.threads).items() if value is not None), end="\n\n"
+    )
+    print(table(measured))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
