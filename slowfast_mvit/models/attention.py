@@ -16,7 +16,6 @@ from slowfast_mvit.models.pooling import conv_pool, depthwise_conv, fixed_pool, 
 from slowfast_mvit.models.relpos import key_codes, query_terms
 from slowfast_mvit.models.windows import from_windows, shift_mask, to_windows, window_counts
 
-LAYER_NORM_EPS = 1e-6
 AXIS_NAMES = ("t", "h", "w")
 
 
@@ -41,7 +40,7 @@ class PoolingAttention(nn.Module):
         for name, pool in zip("qkv", self.pools, strict=True):
             if pool is not None and self.pool_mode == "conv":
                 self.add_module(f"pool_{name}", depthwise_conv(spec.head_dim, pool))
-                self.add_module(f"norm_{name}", nn.LayerNorm(spec.head_dim, eps=LAYER_NORM_EPS))
+                self.add_module(f"norm_{name}", nn.LayerNorm(spec.head_dim, eps=arch.pool_norm_eps))
         self.table_names = tuple(f"rel_pos_{name}" for name in AXIS_NAMES[-len(spec.grid) :])
         for name, rows in zip(self.table_names, spec.table_rows, strict=True):
             table = nn.Parameter(torch.empty(rows, spec.head_dim)) if rows else None

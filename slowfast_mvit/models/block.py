@@ -7,9 +7,10 @@ from pytorchvideo.layers.drop_path import DropPath
 from torch import Tensor, nn
 
 from slowfast_mvit.models.ablations import attention_of
-from slowfast_mvit.models.attention import LAYER_NORM_EPS
 from slowfast_mvit.models.layout import Architecture, Axes, BlockSpec
 from slowfast_mvit.models.pooling import fixed_pool, join_prefix, split_prefix
+
+LAYER_NORM_EPS = 1e-6
 
 
 class MultiscaleBlock(nn.Module):

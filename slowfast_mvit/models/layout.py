@@ -29,6 +29,7 @@ class Architecture:
         pool_kv_strides: ``(block, stride per axis)`` pairs, for key and value strides spelt out; not with ``pool_kv_stride``.
         pool_kernel: kernel of all pools; ``None`` derives it from each stride (stride + 1, or 1).
         pool_mode: ``conv`` (learned, with a norm), ``avg`` or ``max`` (without).
+        pool_norm_eps: of the norms after pools; PyTorchVideo's MViTv1 has 1e-5, all others 1e-6 as everywhere else.
         mlp_ratio: hidden width of the MLP over the width of the attention.
         expand_in_attention: a stage widens in its first block's attention (MViTv2), or else in the MLP of the block before.
         abs_pos: absolute positions: ``none``, ``separable`` (space, time and class token; MViTv1) or ``joint`` (ViT).
@@ -59,6 +60,7 @@ class Architecture:
     pool_kv_strides: tuple[tuple[int, Axes], ...] = ()
     pool_kernel: Axes | None = None
     pool_mode: str = "conv"
+    pool_norm_eps: float = 1e-6
     mlp_ratio: float = 4.0
     expand_in_attention: bool = True
     abs_pos: str = "none"

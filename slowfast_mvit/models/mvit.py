@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from slowfast_mvit.models.abspos import position_rows, position_tables
-from slowfast_mvit.models.attention import LAYER_NORM_EPS
-from slowfast_mvit.models.block import MultiscaleBlock
+from slowfast_mvit.models.block import LAYER_NORM_EPS, MultiscaleBlock
 from slowfast_mvit.models.heads import ClassifierHead
 from slowfast_mvit.models.layout import Architecture, Axes, plan_blocks
 from slowfast_mvit.models.stem import PatchEmbed

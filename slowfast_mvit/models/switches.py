@@ -41,6 +41,7 @@ SWITCHES: Mapping[str, object] = MappingProxyType(
         "cls_token": bool,
         "mean_pooling": bool,
         "kv_stride": "a stride from 1 on",
+        "pool_norm_eps": "a number above 0",
     }
 )
 # Half of each stage's grid at 224 pixels: those of detection would cover it.
@@ -58,7 +59,8 @@ def apply_switches(arch: Architecture, **switches: Any) -> Architecture:
             stage at 224 pixels), ``positions`` (a key of ``POSITIONS``), ``rel_pos_terms`` (``q``, ``k``, ``qk``, ``v``, ``qv``
             or ``qkv``), ``residual_pooling``, ``full_q_pooling`` (a pool of stride 1 for the queries of every block),
             ``pool_mode`` (``conv``, ``avg`` or ``max``), ``expand_in_attention`` (or in the MLP of the block before),
-            ``cls_token``, ``mean_pooling``, ``kv_stride`` (along height and width, in the first stage; it halves with each).
+            ``cls_token``, ``mean_pooling``, ``kv_stride`` (along height and width, in the first stage; it halves with each),
+            ``pool_norm_eps`` (1e-5 for PyTorchVideo's MViTv1).
 
     Raises:
         UserError: a switch or a value that does not exist, or that does not go with this model.
@@ -69,6 +71,7 @@ def apply_switches(arch: Architecture, **switches: Any) -> Architecture:
         name: switches[name]
         for name in (
             "rel_pos_terms",
+            "pool_norm_eps",
             "residual_pooling",
             "pool_mode",
             "expand_in_attention",
@@ -104,6 +107,8 @@ def _check(name: str, value: Any) -> None:
         raise UserError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
     if name == "kv_stride" and not (isinstance(value, int) and value >= 1):
         raise UserError(f"kv_stride is {value!r}; it must be {allowed}")
+    if name == "pool_norm_eps" and not (isinstance(value, float) and value > 0):
+        raise UserError(f"pool_norm_eps is {value!r}; it must be {allowed}")
     if name == "window_sides":
         sides = (value,) if isinstance(value, int) else value
         if not isinstance(sides, tuple | list) or not sides or any(type(s) is not int or s < 1 for s in sides):

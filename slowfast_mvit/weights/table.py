@@ -115,20 +115,24 @@ _REVERSIBLE = tuple(
 
 # PyTorchVideo's hub: MViTv1 and the baselines.
 _HUB_K400 = replace(_K400, publisher="PyTorchVideo")
-_HUB = (
-    _file(_HUB_K400, "mvitv1_b_16x4", f"{_PYTORCHVIDEO}kinetics/MVIT_B_16x4.pyth", (78.9, None)),
-    _file(
-        replace(_HUB_K400, tag="pytorchvideo_k400"),
-        "mvitv1_b_32x3",
-        f"{_PYTORCHVIDEO}kinetics/MVIT_B_32x3_f294077834.pyth",
-        (80.3, None),
-    ),
-    _file(
-        replace(_IN1K, publisher="PyTorchVideo"),
-        "mvitv1_b_16",
-        f"{_PYTORCHVIDEO}imagenet/MVIT_B_16_f292487636.pyth",
-        (83.0, None),
-    ),
+# Its norms after pools have another epsilon than everybody else's.
+_HUB = tuple(
+    replace(entry, switches=(("pool_norm_eps", 1e-5),))
+    for entry in (
+        _file(_HUB_K400, "mvitv1_b_16x4", f"{_PYTORCHVIDEO}kinetics/MVIT_B_16x4.pyth", (78.9, None)),
+        _file(
+            replace(_HUB_K400, tag="pytorchvideo_k400"),
+            "mvitv1_b_32x3",
+            f"{_PYTORCHVIDEO}kinetics/MVIT_B_32x3_f294077834.pyth",
+            (80.3, None),
+        ),
+        _file(
+            replace(_IN1K, publisher="PyTorchVideo"),
+            "mvitv1_b_16",
+            f"{_PYTORCHVIDEO}imagenet/MVIT_B_16_f292487636.pyth",
+            (83.0, None),
+        ),
+    )
 )
 _BASELINES = tuple(
     replace(

@@ -49,6 +49,7 @@ def test_positions(arch, positions, changes):
         {"expand_in_attention": False},
         {"cls_token": False},
         {"mean_pooling": True},
+        {"pool_norm_eps": 1e-5},
     ],
     ids=str,
 )
@@ -120,6 +121,7 @@ def test_detection_windows_at_224_keep_the_tables_of_the_classifier():
         (S, {"pool_mode": "min"}, "pool_mode is 'min'; it must be one of conv, avg, max"),
         (S, {"cls_token": 1}, "cls_token is 1; it must be True or False"),
         (S, {"kv_stride": 0}, "kv_stride is 0; it must be a stride from 1 on"),
+        (S, {"pool_norm_eps": 0}, "pool_norm_eps is 0; it must be a number above 0"),
         (S, {"window_sides": 7}, "window_sides needs attention=window, shifted_window or hybrid_window"),
         (S, {"attention": "window", "window_sides": ()}, "window_sides is (); it must be a side in tokens, or one per"),
         (S, {"attention": "full", "kv_stride": 2}, "attention 'full' does not pool keys: leave kv_stride out"),
