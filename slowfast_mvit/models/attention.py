@@ -6,23 +6,42 @@ model has one, is row 0 of every token tensor: it is normalised but never pooled
 
 from collections.abc import Sequence
 from math import prod
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from slowfast_mvit.models.kernels import attention_kernel
 from slowfast_mvit.models.layout import Architecture, Axes, BlockSpec, PoolSpec
-from slowfast_mvit.models.pooling import conv_pool, depthwise_conv, fixed_pool, join_prefix, split_prefix
+from slowfast_mvit.models.pooling import (
+    conv_pool,
+    depthwise_conv,
+    fixed_pool,
+    join_prefix,
+    needed_tokens,
+    split_prefix,
+)
+from slowfast_mvit.models.projection import Linear, project
 from slowfast_mvit.models.relpos import key_codes, query_terms
 from slowfast_mvit.models.windows import from_windows, shift_mask, to_windows, window_counts
 
 AXIS_NAMES = ("t", "h", "w")
 
 
+class Attended(NamedTuple):
+    """What the attention gives: tokens [B, prefix + prod(grid), dim_att], their grid, and the skip path's map, if asked for."""
+
+    tokens: Tensor
+    grid: Axes
+    skip: Tensor | None
+
+
 class PoolingAttention(nn.Module):
     """Multi-head attention whose queries, keys and values are pooled over the token grid after their projection.
 
-    Maps tokens [B, prefix + prod(grid), dim] and their grid to tokens [B, prefix + prod(q_grid), dim_att] and ``q_grid``.
+    Maps tokens [B, prefix + prod(grid), dim] and their grid to tokens [B, prefix + prod(q_grid), dim_att] and ``q_grid``. The
+    norm before the projection is the block's, and is applied here: so the normalised tokens need not be kept.
     Works on grids of two and three axes and of any extent: position tables are interpolated where they do not fit.
     """
 
@@ -32,12 +51,12 @@ class PoolingAttention(nn.Module):
         self.scale = spec.head_dim**-0.5
         self.residual_pooling = arch.residual_pooling
         self.num_prefix = int(arch.cls_token)
-        self.pools = (spec.pool_q, spec.pool_kv, spec.pool_kv)
+        self.pools = (spec.pool_q, spec.pool_kv)
         self.pool_mode = arch.pool_mode
         self.window = spec.window
         self.qkv = nn.Linear(spec.dim, 3 * spec.dim_att, bias=arch.qkv_bias)
         self.proj = nn.Linear(spec.dim_att, spec.dim_att)
-        for name, pool in zip("qkv", self.pools, strict=True):
+        for name, pool in zip("qkv", (spec.pool_q, spec.pool_kv, spec.pool_kv), strict=True):
             if pool is not None and self.pool_mode == "conv":
                 self.add_module(f"pool_{name}", depthwise_conv(spec.head_dim, pool))
                 self.add_module(f"norm_{name}", nn.LayerNorm(spec.head_dim, eps=arch.pool_norm_eps))
@@ -46,34 +65,55 @@ class PoolingAttention(nn.Module):
             table = nn.Parameter(torch.empty(rows, spec.head_dim)) if rows else None
             self.register_parameter(name, table)
 
-    def forward(self, x: Tensor, grid: Sequence[int]) -> tuple[Tensor, Axes]:
-        """Attend; shapes as in the class."""
-        weights, biases = self.qkv.weight.chunk(3), _chunk_bias(self.qkv.bias)
-        # Three products instead of one, because each result is then a volume of its own that pools without a copy.
-        (q, q_grid), (k, k_grid), (v, _) = (
-            self._pool(F.linear(x, weight, bias), grid, name, pool)
-            for weight, bias, name, pool in zip(weights, biases, "qkv", self.pools, strict=True)
-        )
+    def forward(self, x: Tensor, grid: Sequence[int], norm: nn.LayerNorm, skip: nn.Linear | None = None) -> Attended:
+        """Attend over ``norm(x)``.
+
+        Args:
+            x: tokens [B, prefix + prod(grid), dim].
+            grid: their extents.
+            norm: of the tokens.
+            skip: another linear map that is wanted of the normalised tokens.
+        """
+        C = self.proj.in_features
+        pool_q, pool_kv = self.pools
+        needed = None if pool_kv is None else needed_tokens(tuple(grid), pool_kv, self.num_prefix)
+        rows, kv_grid, pool_kv = (None, tuple(grid), pool_kv) if needed is None else needed
+        weights, biases = self.qkv.weight.split((C, 2 * C)), _split(self.qkv.bias, C)
+        maps = [
+            Linear(weights[0], biases[0]),
+            Linear(weights[1], biases[1], None if rows is None else rows.to(x.device)),
+        ]
+        if skip is not None:
+            maps.append(Linear(skip.weight, skip.bias))
+        q, kv, *skips = project(x, norm, maps)
+        (q,), q_grid = self._pool(q, grid, "q", pool_q)
+        (k, v), k_grid = self._pool(kv, kv_grid, "kv", pool_kv)
         attend = self._attend if self.window is None else self._attend_locally
         out = attend(q, k, v, q_grid, k_grid)
         if self.residual_pooling:
-            attended = out
-            out = attended + q
-            out[:, : self.num_prefix] = attended[:, : self.num_prefix]  # the class token's query is not added
-        return self.proj(out.flatten(2)), q_grid
+            out = torch.addcmul(out, q, self._is_patch(q)) if self.num_prefix else out + q
+        return Attended(self.proj(out.flatten(2)), q_grid, skips[0] if skips else None)
 
-    def _pool(self, x: Tensor, grid: Sequence[int], name: str, pool: PoolSpec | None) -> tuple[Tensor, Axes]:
-        """Projected tokens [B, *, C] -> pooled and normalised heads [B, *, heads, D] with their grid."""
-        if pool is None:
-            return x.unflatten(-1, (self.num_heads, -1)), tuple(grid)
-        prefix, tokens = split_prefix(x, self.num_prefix)
-        if self.pool_mode != "conv":
+    def _is_patch(self, q: Tensor) -> Tensor:
+        """[N, 1, 1]: 0 for the class token, whose query is not added, and 1 for the patches."""
+        mask = q.new_ones(q.shape[1], 1, 1)
+        mask[: self.num_prefix] = 0
+        return mask
+
+    def _pool(
+        self, x: Tensor, grid: Sequence[int], names: str, pool: PoolSpec | None
+    ) -> tuple[tuple[Tensor, ...], Axes]:
+        """Projected tokens [B, *, len(names) * C] -> for each name pooled, normalised heads [B, *, heads, D]; their grid."""
+        prefix, tokens = split_prefix(x, self.num_prefix if pool is not None else 0)
+        if pool is not None and self.pool_mode == "conv":
+            kernels = [self.get_parameter(f"pool_{name}.weight") for name in names]
+            tokens, grid = conv_pool(tokens, grid, kernels, pool)
+        elif pool is not None:
             tokens, grid = fixed_pool(tokens, grid, pool, self.pool_mode)
-            return join_prefix(prefix, tokens).unflatten(-1, (self.num_heads, -1)), tuple(grid)
-        weight = self.get_submodule(f"pool_{name}").weight
-        tokens, grid = conv_pool(tokens, grid, weight, pool)  # type: ignore[arg-type]
-        heads = join_prefix(prefix, tokens).unflatten(-1, (self.num_heads, -1))
-        return self.get_submodule(f"norm_{name}")(heads), tuple(grid)
+        heads = join_prefix(prefix, tokens).unflatten(-1, (len(names), self.num_heads, -1)).unbind(2)
+        if pool is not None and self.pool_mode == "conv":
+            heads = tuple(self.get_submodule(f"norm_{name}")(part) for name, part in zip(names, heads, strict=True))
+        return tuple(part.to(x.dtype) for part in heads), tuple(grid)
 
     def _attend_locally(self, q: Tensor, k: Tensor, v: Tensor, q_grid: Axes, k_grid: Axes) -> Tensor:
         """:meth:`_attend` inside each window of the grid."""
@@ -104,24 +144,35 @@ class PoolingAttention(nn.Module):
 
         ``mask``, bool [B, 1, N, M], is true where a query may look at a key.
         """
-        D = q.shape[-1]
-        scaled = q * self.scale
         tables = [getattr(self, name) for name in self.table_names]
         axes = tuple(axis for axis, table in enumerate(tables) if table is not None)
+        k = k * self.scale  # and not q, which has more tokens
         if axes:
             terms = query_terms(q[:, self.num_prefix :], tables, q_grid, k_grid)
             codes = key_codes(k_grid, axes).to(device=k.device, dtype=k.dtype)
             # The class token's rows stay zero, so it gets no position term as query or as key.
             terms = F.pad(terms, (0, 0, 0, 0, self.num_prefix, 0))
             codes = F.pad(codes, (0, 0, self.num_prefix, 0))
-            scaled = torch.cat((scaled, terms.to(scaled.dtype)), dim=-1)
+            q = torch.cat((q, terms.to(q.dtype)), dim=-1)
             k = torch.cat((k, codes[:, None].expand(*k.shape[:3], -1)), dim=-1)
-            v = F.pad(v, (0, scaled.shape[-1] - D))  # the fused CPU kernel wants equal widths
-        out = F.scaled_dot_product_attention(
-            scaled.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), attn_mask=mask, scale=1.0
-        )
-        return out[..., :D].transpose(1, 2)
+        return attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), mask).transpose(1, 2)
 
 
-def _chunk_bias(bias: Tensor | None) -> Sequence[Tensor | None]:
-    return (None, None, None) if bias is None else bias.chunk(3)
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Softmax attention without a scale: q [B, heads, N, E], k [B, heads, M, E], v [B, heads, M, D] -> [B, heads, N, D]."""
+    needs_grad = torch.is_grad_enabled() and q.requires_grad
+    if attention_kernel(q.device.type, q.dtype, needs_grad=needs_grad) == "plain":
+        logits = q @ k.transpose(2, 3)
+        if mask is not None:
+            logits = logits.masked_fill(~mask, float("-inf"))
+        return logits.softmax(dim=-1) @ v
+    D, E = v.shape[-1], q.shape[-1]
+    # The fused kernels want values as wide as queries.
+    return F.scaled_dot_product_attention(q, k, F.pad(v, (0, E - D)), attn_mask=mask, scale=1.0)[..., :D]
+
+
+def _split(bias: Tensor | None, C: int) -> tuple[Tensor | None, Tensor | None]:
+    if bias is None:
+        return None, None
+    of_queries, of_others = bias.split((C, 2 * C))
+    return of_queries, of_others

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch.nn.functional as F
 from pytorchvideo.layers.attention import Mlp
 from pytorchvideo.layers.drop_path import DropPath
 from torch import Tensor, nn
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 from slowfast_mvit.models.ablations import attention_of
 from slowfast_mvit.models.layout import Architecture, Axes, BlockSpec
 from slowfast_mvit.models.pooling import fixed_pool, join_prefix, split_prefix
+from slowfast_mvit.models.projection import Linear, project
+from slowfast_mvit.models.recompute import recompute
 
 LAYER_NORM_EPS = 1e-6
 
@@ -35,13 +38,15 @@ class MultiscaleBlock(nn.Module):
 
     def forward(self, x: Tensor, grid: Sequence[int]) -> tuple[Tensor, Axes]:
         """Run the block; returns tokens and their grid."""
-        normed = self.norm1(x)
-        attended, q_grid = self.attn(normed, grid)
-        skip = self.proj(normed) if self.widens_in_attention else x
-        x = self._pool_skip(skip, grid) + self.drop_path(attended)
-        normed = self.norm2(x)
-        skip = self.proj(normed) if self.widens_in_mlp else x
-        return skip + self.drop_path(self.mlp(normed)), q_grid
+        attended, q_grid, skip = self.attn(x, grid, self.norm1, self.proj if self.widens_in_attention else None)
+        x = self._pool_skip(x if skip is None else skip, grid) + self.drop_path(attended)
+        fc1, fc2 = self.mlp.fc1, self.mlp.fc2
+        maps = [Linear(fc1.weight, fc1.bias)]
+        if self.widens_in_mlp:
+            maps.append(Linear(self.proj.weight, self.proj.bias))
+        hidden, *skips = project(x, self.norm2, maps)
+        out = recompute(lambda tokens: fc2(F.gelu(tokens)), hidden)
+        return (skips[0] if skips else x) + self.drop_path(out), q_grid
 
     def _pool_skip(self, skip: Tensor, grid: Sequence[int]) -> Tensor:
         if self.spec.pool_skip is None:

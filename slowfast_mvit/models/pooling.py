@@ -6,12 +6,14 @@ heads and applied to all channels at once.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from slowfast_mvit.models.layout import PoolSpec
+from slowfast_mvit.models.kernels import pool_dtype
+from slowfast_mvit.models.layout import Axes, PoolSpec
 
 _CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 _CONV_FUNCTION = {2: F.conv2d, 3: F.conv3d}
@@ -34,18 +36,52 @@ def depthwise_conv(channels: int, pool: PoolSpec) -> nn.Module:
     )
 
 
-def conv_pool(tokens: Tensor, grid: Sequence[int], weight: Tensor, pool: PoolSpec) -> tuple[Tensor, tuple[int, ...]]:
-    """Convolve tokens [B, N, C] over their grid with a kernel [D, 1, *kernel] shared by C / D heads.
+def conv_pool(
+    tokens: Tensor, grid: Sequence[int], kernels: Sequence[Tensor], pool: PoolSpec
+) -> tuple[Tensor, tuple[int, ...]]:
+    """Convolve tokens [B, N, C] over their grid, each of ``kernels`` [D, 1, *kernel] over its equal share of the channels.
 
-    Returns the pooled tokens [B, N', C] and their grid, ``ceil(extent / stride)`` for odd kernels.
+    A kernel is shared by the heads of its share. Returns the pooled tokens [B, N', C] and their grid, ``ceil(extent / stride)``
+    for odd kernels.
     """
     C = tokens.shape[-1]
-    repeats = C // weight.shape[0]
-    weight = weight.repeat(repeats, *[1] * (weight.dim() - 1))
-    volume = _CONV_FUNCTION[len(grid)](
-        _to_volume(tokens, grid), weight, stride=pool.stride, padding=[k // 2 for k in pool.kernel], groups=C
-    )
+    heads = C // (len(kernels) * kernels[0].shape[0])
+    weight = torch.cat([kernel for kernel in kernels for _ in range(heads)])
+    needs_grad = torch.is_grad_enabled() and tokens.requires_grad
+    dtype = pool_dtype(tokens.device.type, tokens.dtype, needs_grad=needs_grad)
+    with torch.autocast(tokens.device.type, enabled=False):
+        volume = _CONV_FUNCTION[len(grid)](
+            _to_volume(tokens.to(dtype), grid),
+            weight.to(dtype),
+            stride=pool.stride,
+            padding=[k // 2 for k in pool.kernel],
+            groups=C,
+        )
     return _to_tokens(volume)
+
+
+@lru_cache(maxsize=64)
+def needed_tokens(grid: Axes, pool: PoolSpec, num_prefix: int) -> tuple[Tensor, Axes, PoolSpec] | None:
+    """Which tokens a pool looks at, where its stride steps over some: their rows int64 [M], their grid, the pool over them.
+
+    With a stride of 8 and a kernel of 3, that is a seventh of the tokens. Closed up, they are pooled by the same kernel with
+    its own width for a stride, which gives the same. None where every token is looked at.
+    """
+    if all(stride <= kernel for stride, kernel in zip(pool.stride, pool.kernel, strict=True)):
+        return None
+    kept, strides = [], []
+    for extent, stride, kernel in zip(grid, pool.stride, pool.kernel, strict=True):
+        reach = kernel // 2
+        places = [stride * i + j for i in range(-(-extent // stride)) for j in range(-reach, reach + 1)]
+        skips = stride > kernel
+        kept.append([place for place in places if 0 <= place < extent] if skips else list(range(extent)))
+        strides.append(kernel if skips else stride)
+    with torch.inference_mode(False):  # the cached tensor also serves a later backward pass
+        rows = torch.zeros(1, dtype=torch.int64, device="cpu")
+        for extent, places in zip(grid, kept, strict=True):
+            rows = (rows[:, None] * extent + torch.tensor(places, device="cpu")).flatten()
+        rows = torch.cat((torch.arange(num_prefix, device="cpu"), rows + num_prefix))
+    return rows, tuple(map(len, kept)), PoolSpec(pool.kernel, tuple(strides))
 
 
 def fixed_pool(tokens: Tensor, grid: Sequence[int], pool: PoolSpec, mode: str) -> tuple[Tensor, tuple[int, ...]]:
@@ -61,7 +97,9 @@ def split_prefix(tokens: Tensor, num_prefix: int) -> tuple[Tensor | None, Tensor
     """Class token [B, 1, C] (or None) and patch tokens [B, N, C]."""
     if num_prefix == 0:
         return None, tokens
-    return tokens[:, :num_prefix], tokens[:, num_prefix:]
+    # Not two slices: the backward pass of each would fill a tensor of the whole size with zeros.
+    prefix, patches = tokens.split((num_prefix, tokens.shape[1] - num_prefix), dim=1)
+    return prefix, patches
 
 
 def join_prefix(prefix: Tensor | None, tokens: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ E the sum of the key extents over the axes that have a table.
 
 from collections.abc import Sequence
 from functools import lru_cache
+from math import prod
 
 import torch
 from torch import Tensor
@@ -48,14 +49,22 @@ def query_terms(q: Tensor, tables: Sequence[Tensor | None], q_grid: Sequence[int
         [B, N, heads, E]: for each axis that has a table, one column per key position on that axis.
     """
     B, N, heads, D = q.shape
-    volume = q.reshape(B, *q_grid, heads, D)
-    letters = "thw"[-len(q_grid) :]
     terms = []
     for axis, table in enumerate(tables):
-        if table is not None:
-            vectors = position_vectors(table, q_grid[axis], k_grid[axis]).to(q.dtype)
-            term = torch.einsum(f"b{letters}nd,{letters[axis]}kd->b{letters}nk", volume, vectors)
-            terms.append(term.reshape(B, N, heads, k_grid[axis]))
+        if table is None:
+            continue
+        Q, K = q_grid[axis], k_grid[axis]
+        vectors = position_vectors(table, Q, K).to(q.dtype).transpose(1, 2)
+        outer, inner = B * prod(q_grid[:axis]), prod(q_grid[axis + 1 :]) * heads
+        # A product per place on the axis. Its queries are taken where they lie, as rows along the inner axes or along the outer
+        # ones, whichever are more: the queries are never copied, and the vectors are repeated along the fewer.
+        volume = q.reshape(outer, Q, inner, D)
+        if outer <= inner:
+            term = volume.flatten(0, 1) @ vectors.repeat(outer, 1, 1)
+        else:
+            rows = volume.flatten(1, 2).transpose(0, 1) @ vectors.repeat_interleave(inner, dim=0)
+            term = rows.transpose(0, 1)
+        terms.append(term.reshape(B, N, heads, K))
     return torch.cat(terms, dim=-1)
 
 

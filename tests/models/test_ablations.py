@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from slowfast_mvit.models.ablations import PairwiseAttention, attention_of, pair_index
 from slowfast_mvit.models.attention import PoolingAttention
@@ -47,9 +48,9 @@ def test_equals_the_plain_formula(name, index, which):
     randomize(attention)
     num_tokens = int(arch.cls_token) + torch.Size(grid).numel()
     x = torch.randn(2, num_tokens, spec.dim, generator=torch.Generator().manual_seed(1)).requires_grad_()
-    state = leaves(attention)
-    actual, actual_grid = attention(x, grid)
-    expected, expected_grid = reference_ablations.attention(x, grid, state, spec=spec, arch=arch)
+    norm, state = nn.LayerNorm(spec.dim, eps=1e-6), leaves(attention)
+    actual, actual_grid, _ = attention(x, grid, norm)
+    expected, expected_grid = reference_ablations.attention(norm(x), grid, state, spec=spec, arch=arch)
     assert actual_grid == expected_grid
     torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
     assert_same_gradients(attention, actual, expected, x, state)
@@ -64,7 +65,8 @@ def test_the_plain_formula_also_agrees_on_what_the_fast_path_does():
         plain.load_state_dict(fast.state_dict(), strict=True)
         grid = GRIDS[len(arch.input_size)][1]
         x = torch.randn(2, int(arch.cls_token) + torch.Size(grid).numel(), spec.dim)
-        torch.testing.assert_close(fast(x, grid)[0], plain(x, grid)[0], rtol=1e-5, atol=1e-5)
+        norm = nn.LayerNorm(spec.dim)
+        torch.testing.assert_close(fast(x, grid, norm)[0], plain(x, grid, norm)[0], rtol=1e-5, atol=1e-5)
 
 
 def test_the_fast_attention_is_used_where_it_can_be():

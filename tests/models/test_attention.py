@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from slowfast_mvit.models.attention import PoolingAttention
 from slowfast_mvit.models.layout import BlockSpec, PoolSpec, plan_blocks
@@ -20,6 +21,14 @@ def make_attention(arch, index, seed=0):
     return spec, attention
 
 
+def with_norm(attention, dim):
+    """The attention with the block's norm before it, as one module."""
+    both = nn.Module()
+    both.norm1, both.attn = nn.LayerNorm(dim, eps=1e-6), attention
+    randomize(both)
+    return both
+
+
 def make_tokens(arch, spec, grid, batch=2, seed=1):
     tokens = torch.randn(batch, int(arch.cls_token) + torch.Size(grid).numel(), spec.dim, generator=_generator(seed))
     return tokens.requires_grad_()
@@ -31,15 +40,22 @@ def _generator(seed):
 
 def assert_equals_reference(arch, index, grid):
     spec, attention = make_attention(arch, index)
-    x, state = make_tokens(arch, spec, grid), leaves(attention)
-    actual, actual_grid = attention(x, grid)
-    settings = reference.block_settings(arch)[index]
+    both = with_norm(attention, spec.dim)
+    x, state = make_tokens(arch, spec, grid), leaves(both)
+    actual, actual_grid, _ = attention(x, grid, both.norm1)
     expected, expected_grid = reference.attention(
-        x, grid, state, cls=arch.cls_token, residual=arch.residual_pooling, **settings
+        reference.layer_norm(x, state, "norm1"),
+        grid,
+        reference.below(state, "attn."),
+        cls=arch.cls_token,
+        residual=arch.residual_pooling,
+        **reference.block_settings(arch)[index],
     )
     assert actual_grid == expected_grid
     torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
-    assert_same_gradients(attention, actual, expected, x, state)
+    assert_same_gradients(both, actual, expected, x, state)
+    with torch.no_grad():  # another path: there is nothing to keep
+        torch.testing.assert_close(attention(x, grid, both.norm1).tokens, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -115,6 +131,12 @@ def set_weights(attention, q, k, v):
         attention.proj.bias.zero_()
 
 
+def unnormed(attention, x, grid):
+    """The attention without the norm before it, whose numbers would not fit on a page."""
+    with torch.no_grad():
+        return attention(x, grid, nn.Identity())
+
+
 def test_two_tokens_by_hand():
     attention = PoolingAttention(
         one_head((0, 3)), replace(IMAGE, qkv_bias=True, residual_pooling=True, cls_token=False)
@@ -122,7 +144,7 @@ def test_two_tokens_by_hand():
     set_weights(attention, 1.0, 0.0, 10.0)
     with torch.no_grad():
         attention.rel_pos_w.copy_(torch.tensor([[1.0], [0.0], [-2.0]]))
-    out, grid = attention(torch.tensor([[[1.0], [2.0]]]), (1, 2))
+    out, grid, _ = unnormed(attention, torch.tensor([[[1.0], [2.0]]]), (1, 2))
     assert grid == (1, 2)
     # Query 0 (q = 1): the terms of keys 0 and 1 are rows 1 and 0: 0 and 1. Query 1 (q = 2): rows 2 and 1: -4 and 0.
     first, second = torch.softmax(torch.tensor([[0.0, 1.0], [-4.0, 0.0]]), dim=1) @ torch.tensor([10.0, 20.0])
@@ -134,7 +156,7 @@ def test_class_token_has_no_position_and_gets_no_residual_query():
     set_weights(attention, 1.0, 0.0, 10.0)
     with torch.no_grad():
         attention.rel_pos_w.copy_(torch.tensor([[1.0], [0.0], [-2.0]]))
-    out, _ = attention(torch.tensor([[[5.0], [1.0], [2.0]]]), (1, 2))
+    out = unnormed(attention, torch.tensor([[[5.0], [1.0], [2.0]]]), (1, 2)).tokens
     logits = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -4.0, 0.0]])
     expected = torch.softmax(logits, dim=1) @ torch.tensor([50.0, 10.0, 20.0]) + torch.tensor([0.0, 1.0, 2.0])
     torch.testing.assert_close(out, expected.view(1, 3, 1))
@@ -151,7 +173,7 @@ def test_only_the_content_is_scaled():
     x = torch.tensor([[[2.0, 0, 0, 0], [0, 2.0, 0, 0]]])
     # Query 0: content 4 and 0 times 4 ** -0.5, positions 0 and 2 as they are.
     weights = torch.softmax(torch.tensor([[2.0, 2.0], [0.0, 2.0]]), dim=1)
-    torch.testing.assert_close(attention(x, (1, 2))[0], (weights @ x[0])[None])
+    torch.testing.assert_close(unnormed(attention, x, (1, 2)).tokens, (weights @ x[0])[None])
 
 
 def test_the_class_token_is_normalised_but_not_pooled():
@@ -161,15 +183,15 @@ def test_the_class_token_is_normalised_but_not_pooled():
     randomize(attention)
     x = make_tokens(arch, spec, (3, 3)).detach()
     cls = torch.randn(2, 1, spec.dim, generator=_generator(2))
-    heads, grid = attention._pool(torch.cat((cls, x), dim=1), (3, 3), "k", PoolSpec((3, 3), (2, 2)))
+    (heads,), grid = attention._pool(torch.cat((cls, x), dim=1), (3, 3), "k", PoolSpec((3, 3), (2, 2)))
     assert grid == (2, 2) and heads.shape == (2, 5, 1, 8)
     state = leaves(attention)
     torch.testing.assert_close(heads[:, 0, 0], reference.layer_norm(cls[:, 0], state, "norm_k"))
-    without, _ = attention._pool(torch.cat((cls + 7, x), dim=1), (3, 3), "k", PoolSpec((3, 3), (2, 2)))
+    (without,), _ = attention._pool(torch.cat((cls + 7, x), dim=1), (3, 3), "k", PoolSpec((3, 3), (2, 2)))
     torch.testing.assert_close(without[:, 1:], heads[:, 1:])
 
 
 def test_tokens_that_do_not_fill_the_grid_are_refused():
     spec, attention = make_attention(IMAGE, 1)
     with pytest.raises(RuntimeError):
-        attention(make_tokens(IMAGE, spec, (9, 7)), (9, 8))
+        attention(make_tokens(IMAGE, spec, (9, 7)), (9, 8), nn.LayerNorm(spec.dim))
