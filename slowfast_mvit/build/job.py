@@ -1,5 +1,6 @@
 """A job: everything that one config asks for, in order."""
 
+import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,10 +14,13 @@ from slowfast_mvit.build.train import run_training
 from slowfast_mvit.config.load import dump_config, load_config
 from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.toy import ToySet, make_toy_set
+from slowfast_mvit.engine.checkpoint import list_checkpoints
 from slowfast_mvit.errors import UserError
-from slowfast_mvit.weights.fetch import fetch, is_url
+from slowfast_mvit.weights.load import find_source
 
+_LOG = logging.getLogger(__name__)
 TOY_BATCH, TOY_VIDEOS = 2, 4
+TOY_MARK = "made_by_toy.txt"  # in every folder of a toy run: such a folder may be emptied
 
 
 def run_job(config: Config, *, random_weights: bool = False) -> dict[str, object] | None:
@@ -34,12 +38,7 @@ def run_job(config: Config, *, random_weights: bool = False) -> dict[str, object
     # A mistake in any list is said before anything is written, and not when the training is over.
     for split in ("train",) * config.TRAIN.ENABLE + ("test",) * config.TEST.ENABLE:
         videos_of(config, split)
-    weights = config.TEST.CHECKPOINT_FILE_PATH
-    if config.TEST.ENABLE and weights:
-        if is_url(weights):
-            fetch(weights)
-        elif not Path(weights).expanduser().is_file():
-            raise UserError(f"TEST.CHECKPOINT_FILE_PATH: the checkpoint {weights} does not exist")
+    _given_weights(config)
     folder = RunFolder(Path(config.OUTPUT_DIR))
     try:
         folder.root.mkdir(parents=True, exist_ok=True)
@@ -54,22 +53,67 @@ def run_job(config: Config, *, random_weights: bool = False) -> dict[str, object
 def toy_job(path: str, overrides: Sequence[str]) -> Config:
     """The config of ``path`` on generated videos: its own model and recipe, 4 videos to train and to test, two steps of 2.
 
-    The classes are kept at the recipe's number. Overrides of the command line hold, except for the data, the batch, the length
-    of the training and the weights to start from. Writes to runs/toy-<recipe>, or to a folder of that name in OUTPUT_DIR, which
-    is emptied first.
+    The classes are kept at the recipe's number. Overrides of the command line hold, weights to start from and to test among
+    them, except for the data, the batch and the length of the training. Writes to runs/toy-<recipe>, or to a folder of that
+    name in OUTPUT_DIR; a baseline's ends in its name too. When all that can be checked before is right, the folder is emptied.
+
+    Raises:
+        UserError: what the user can mend; among others, the folder holds files and no toy run made it.
     """
     config = load_config(path, overrides)
-    root = Path("runs" if config.OUTPUT_DIR == "." else config.OUTPUT_DIR) / f"toy-{Path(path).stem}"
-    shutil.rmtree(root, ignore_errors=True)
+    arch = config.MODEL.ARCH
+    name = f"toy-{Path(path).stem}" + (f"-{arch}" if arch != "mvit" else "")
+    root = Path("runs" if config.OUTPUT_DIR == "." else config.OUTPUT_DIR) / name
+    toy_config = _on_toy_videos(config, root)
+    refuse_unbuilt(toy_config)
+    choose_device(toy_config.NUM_GPUS)
+    for weights in _given_weights(toy_config):
+        if weights.resolve().is_relative_to(root.resolve()):
+            raise UserError(f"{weights} lies in {root}, which a toy run empties: move it, or set another OUTPUT_DIR")
+    _LOG.info("toy run in %s, which is emptied first", root)
+    _empty_toy_folder(root)
     # As many frames as a clip spans, and a few more to choose from. The frames are small: the recipe's resize enlarges them.
     num_frames = config.DATA.NUM_FRAMES * config.DATA.SAMPLING_RATE + 8
     toy = ToySet(TOY_VIDEOS, TOY_VIDEOS, TOY_VIDEOS, num_frames, num_classes=config.MODEL.NUM_CLASSES)
     make_toy_set(root / "data", toy)
+    return toy_config
+
+
+def _given_weights(config: Config) -> list[Path]:
+    """Files of the weights that the config names and the job uses, fetched if need be; UserError where one is missing."""
+    resumes = config.TRAIN.AUTO_RESUME and list_checkpoints(RunFolder(Path(config.OUTPUT_DIR)).checkpoints)
+    given = {
+        "TRAIN.CHECKPOINT_FILE_PATH": config.TRAIN.CHECKPOINT_FILE_PATH if config.TRAIN.ENABLE and not resumes else "",
+        "TEST.CHECKPOINT_FILE_PATH": config.TEST.CHECKPOINT_FILE_PATH if config.TEST.ENABLE else "",
+    }
+    files = []
+    for key, source in given.items():
+        try:
+            files += [find_source(source)] if source else []
+        except UserError as error:
+            raise UserError(f"{key}: {error}") from error
+    return files
+
+
+def _empty_toy_folder(root: Path) -> None:
+    mark = root / TOY_MARK
+    try:
+        if mark.is_file():
+            shutil.rmtree(root)
+        elif root.is_dir() and any(root.iterdir()):
+            raise UserError(f"{root} holds files, and no toy run made it: move them, or set another OUTPUT_DIR")
+        root.mkdir(parents=True, exist_ok=True)
+        mark.write_text("run_net.py --toy made this folder, and empties it when it runs again.\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"OUTPUT_DIR {root} cannot be written to: {error.strerror or error}") from error
+
+
+def _on_toy_videos(config: Config, root: Path) -> Config:
     return replace(
         config,
         OUTPUT_DIR=str(root),
         LOG_PERIOD=1,
-        TRAIN=replace(config.TRAIN, BATCH_SIZE=TOY_BATCH, ACCUMULATE_STEPS=1, EVAL_PERIOD=1, CHECKPOINT_FILE_PATH=""),
+        TRAIN=replace(config.TRAIN, BATCH_SIZE=TOY_BATCH, ACCUMULATE_STEPS=1, EVAL_PERIOD=1, AUTO_RESUME=False),
         TEST=replace(config.TEST, BATCH_SIZE=TOY_BATCH),
         SOLVER=replace(config.SOLVER, MAX_EPOCH=1, WARMUP_EPOCHS=0.0),
         DATA=replace(

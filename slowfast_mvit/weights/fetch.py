@@ -60,6 +60,12 @@ def fetch(source: str | os.PathLike[str], cache: str | os.PathLike[str] | None =
     return path
 
 
+def discard(path: Path) -> None:
+    """Delete a download, and the record of its hash, from the cache."""
+    path.unlink(missing_ok=True)
+    _record(path).unlink(missing_ok=True)
+
+
 def hash_in_name(name: str) -> tuple[str, str] | None:
     """Algorithm and first hex digits of the hash that publishers write into a file's name; None without one.
 
@@ -122,7 +128,7 @@ def _bounded_download() -> Iterator[None]:
 
 def _verify(path: Path, url: str) -> None:
     """Compare with the recorded hash, or check a new file and record its hash."""
-    record = path.with_name(f"{path.name}.sha256")
+    record = _record(path)
     digest = _hash(path, "sha256")
     if record.is_file():
         known = record.read_text(encoding="utf-8")[: len(digest)]
@@ -150,6 +156,10 @@ def _verify(path: Path, url: str) -> None:
     temporary = record.with_name(f"{record.name}.{os.getpid()}.{get_ident()}")
     temporary.write_text(f"{digest}  {path.name}\n", encoding="utf-8")
     temporary.replace(record)
+
+
+def _record(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
 
 
 def _hash(path: Path, algorithm: str) -> str:

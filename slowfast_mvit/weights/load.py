@@ -9,13 +9,15 @@ from torch import Tensor, nn
 
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.weights.containers import unwrap
-from slowfast_mvit.weights.fetch import fetch, is_url
+from slowfast_mvit.weights.fetch import discard, fetch, is_url
 from slowfast_mvit.weights.files import read_weights
 from slowfast_mvit.weights.formats import detect_format, find_format, to_official, without_wrapper
 from slowfast_mvit.weights.inflate import inflate
 from slowfast_mvit.weights.resize import adapt
+from slowfast_mvit.weights.table import PUBLISHED
 
 OWN_NAMES = "the model's own"
+_TAGS = frozenset(entry.tag for entry in PUBLISHED)
 _SHOWN = 3  # names in a line of the report
 _COUNTER = ".num_batches_tracked"  # of batch normalisation: old files lack it, and nothing here depends on it
 
@@ -135,10 +137,41 @@ def load_weights(
 def read_source(source: str | Path) -> dict[str, Any]:
     """Content of a weight file, or of the copy of a URL's, which is fetched if it is not there yet.
 
+    A copy that cannot be read is deleted, so that the next use fetches it again.
+
     Raises:
-        UserError: as :func:`slowfast_mvit.weights.files.read_weights` and :func:`slowfast_mvit.weights.fetch.fetch`.
+        UserError: as :func:`find_source` and :func:`slowfast_mvit.weights.files.read_weights`.
     """
-    return read_weights(fetch(source) if is_url(source) else Path(source).expanduser())
+    path = find_source(source)
+    try:
+        return read_weights(path)
+    except UserError as error:
+        if not is_url(source):
+            raise
+        discard(path)
+        raise UserError(
+            f"{error} (what came from {source}; it is deleted, and fetched again at the next use)"
+        ) from error
+
+
+def find_source(source: str | Path) -> Path:
+    """The file that a path, or a URL by its copy in the cache, stands for.
+
+    Raises:
+        UserError: there is no such file, or it is not to be had from the net.
+    """
+    if is_url(source):
+        return fetch(source)
+    if str(source).startswith("file:"):
+        raise UserError(f"{source} is a file's address: give its plain path, without file://")
+    path = Path(source).expanduser()
+    if path.exists():
+        return path
+    if str(source) in _TAGS:
+        raise UserError(
+            f"there is no file {source}: as the tag of published weights, create_model(pretrained=...) takes it"
+        )
+    raise UserError(f"the checkpoint {path} does not exist")
 
 
 def _official(state: dict[str, Tensor], own: Mapping[str, Tensor], name: str) -> tuple[dict[str, Tensor], str]:

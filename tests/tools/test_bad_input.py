@@ -102,10 +102,19 @@ def test_checkpoint_of_another_model(failing, config_file: Path, tmp_path: Path)
     assert weights.exists()
 
 
-def test_missing_checkpoint(failing) -> None:
+def test_missing_checkpoint(failing, tmp_path: Path) -> None:
     said = failing("TRAIN.ENABLE", "False", "TEST.CHECKPOINT_FILE_PATH", "/nowhere.pyth")
     assert said == "TEST.CHECKPOINT_FILE_PATH: the checkpoint /nowhere.pyth does not exist"
     assert failing("TEST.CHECKPOINT_FILE_PATH", "/nowhere.pyth") == said  # before anything is trained
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_weights_to_start_from(failing, config_file: Path, tmp_path: Path) -> None:
+    start = ("TRAIN.CHECKPOINT_FILE_PATH", "k400", "TEST.ENABLE", "False", "SOLVER.MAX_EPOCH", "1")
+    assert failing(*start).startswith("TRAIN.CHECKPOINT_FILE_PATH: there is no file k400: as the tag of published")
+    assert not (tmp_path / "run").exists()
+    assert run_net.main(["--cfg", str(config_file), "TEST.ENABLE", "False", "SOLVER.MAX_EPOCH", "1"]) == 0
+    assert run_net.main(["--cfg", str(config_file), *start]) == 0  # a run that goes on has weights of its own
 
 
 def test_crop_larger_than_the_resized_frame(failing) -> None:

@@ -99,21 +99,6 @@ def test_killed_training_goes_on_as_if_nothing_had_happened(config_file: Path, t
     assert (tmp_path / "run" / "metrics.json").read_text() == (tmp_path / "whole" / "metrics.json").read_text()
 
 
-def test_toy_runs_a_recipe_that_has_no_data(
-    config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    argv = ["--cfg", str(config_file), "--toy", "DATA.PATH_TO_DATA_DIR", "/nowhere", "MODEL.NUM_CLASSES", "400"]
-    assert run_net.main(argv) == 0
-    assert "means nothing" in capsys.readouterr().out.splitlines()[-1]
-    out = tmp_path / "run" / "toy-small"
-    steps = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in steps if line["kind"] == "train"] == [1, 2]
-    assert len(pd.read_csv(out / "predictions" / "videos.csv")) == 4
-    # Again, with fewer classes than kinds of motion, and without training: the folder is its own, and random weights will do.
-    assert run_net.main([*argv, "MODEL.NUM_CLASSES", "3", "TRAIN.ENABLE", "False"]) == 0
-    assert not (out / "checkpoints").exists()
-
-
 def test_overrides_may_stand_bare_or_after_opts(config_file: Path, tmp_path: Path) -> None:
     base = ["--cfg", str(config_file)]
     parser = run_net._parser()

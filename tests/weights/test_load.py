@@ -17,6 +17,7 @@ from slowfast_mvit.weights.formats import FORMATS, from_official
 from slowfast_mvit.weights.inflate import RULES
 from slowfast_mvit.weights.load import LoadReport, load_weights, read_source
 from tests.weights.models import copied, small
+from tests.weights.server import file_server
 
 HEAD = ("head.projection.weight", "head.projection.bias")
 
@@ -90,6 +91,54 @@ def test_a_url(tmp_path, monkeypatch):
     assert load_weights(model, url).source == url and asked == [url]
     assert_equal(model, small().state_dict())
     assert set(read_source(url)) == set(model.state_dict())
+
+
+def test_a_damaged_download_is_fetched_again(tmp_path, monkeypatch):
+    """The server gives half of a file, which no hash betrays, and the whole of it when asked again."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setenv("SLOWFAST_MVIT_CACHE", str(tmp_path))
+    buffer = io.BytesIO()
+    torch.save(copied(small()), buffer)
+    whole = buffer.getvalue()
+    with file_server() as server:
+        url = f"{server.url}/x.pth"
+        server.files["/x.pth"] = whole[: len(whole) // 2]
+        said = refusal(small(seed=1), url)
+        assert "is cut short" in said and said.endswith(
+            f"(what came from {url}; it is deleted, and fetched again at the next use)"
+        )
+        assert not [path for path in tmp_path.rglob("x.pth*") if path.suffix != ".lock"]
+        server.files["/x.pth"] = whole
+        model = small(seed=1)
+        load_weights(model, url)
+        assert_equal(model, small().state_dict())
+        load_weights(model, url)
+        assert server.asked == ["/x.pth"] * 2
+
+
+def test_a_damaged_file_of_the_users_own_is_kept(tmp_path):
+    path = tmp_path / "x.pth"
+    path.write_bytes(b"PK\x03\x04")
+    assert "is cut short" in refusal(small(), path) and path.exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("k400", "there is no file k400: as the tag of published weights, create_model(pretrained=...) takes it"),
+        ("k40", "the checkpoint k40 does not exist"),
+        ("file:///a/b.pth", "file:///a/b.pth is a file's address: give its plain path, without file://"),
+    ],
+)
+def test_what_is_no_file(source, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert refusal(small(), source) == said
+
+
+def test_a_file_may_have_the_name_of_a_tag(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save(copied(small()), "k400")
+    assert load_weights(small(seed=1), "k400").share == 1
 
 
 def test_what_the_caller_calls_it():
