@@ -12,7 +12,8 @@ from torch import nn
 from slowfast_mvit.batches import UnreadableVideo, VideoViews
 from slowfast_mvit.build.data import multi_view_videos, videos_of, view_protocol
 from slowfast_mvit.build.model import build_model
-from slowfast_mvit.build.run import RunFolder, classification_of, log_report, precision_of, weights_to_test
+from slowfast_mvit.build.precision import precision_of
+from slowfast_mvit.build.run import RunFolder, classification_of, log_report, weights_to_test
 from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.kinetics import VideoList
 from slowfast_mvit.data.loader import view_loader

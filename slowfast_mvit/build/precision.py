@@ -1,70 +1,37 @@
-"""Whether a CPU's bfloat16 can be trusted with the gradients of a model."""
-
-import logging
-from collections.abc import Mapping, Sequence
-from typing import Any
+"""The arithmetic that MODEL.PRECISION and TRAIN.MIXED_PRECISION ask for, on the device at hand."""
 
 import torch
-from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from slowfast_mvit.config.schema import Config
 from slowfast_mvit.errors import UserError
 
-_LOG = logging.getLogger(__name__)
+DTYPES = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def trusted_precision(config: Config, model: nn.Module, device: torch.device, precision: str) -> str:
-    """The precision to train in: as given, or ``float32`` where bfloat16 would give wrong gradients and is not asked for.
-
-    On CPUs with AVX-512, oneDNN (torch 2.14) leaves parts of a weight's gradient unset in bfloat16: in convolutions of stride 1
-    over more than one frame and fewer frames than the kernel has. The forward pass is right, and so is float32.
-
-    Args:
-        config: of the run; its clips are tried.
-        model: on ``device``. It is left in eval mode, and otherwise as it was.
-        device: where it is trained.
-        precision: ``float32`` or ``bfloat16``.
+def precision_of(config: Config, device: torch.device, *, training: bool) -> str:
+    """A key of :data:`DTYPES`: ``auto``, and PySlowFast's MIXED_PRECISION in training, are bfloat16 where the device has it.
 
     Raises:
-        UserError: MODEL.PRECISION demands bfloat16, and the clips are too short for it.
+        UserError: a baseline is to be trained in half precision on a CPU.
     """
-    if device.type != "cpu" or precision != "bfloat16" or config.TRAIN.DATASET == "imagenet":
-        return precision
-    side = config.DATA.TRAIN_CROP_SIZE
-    if not has_short_convolution(model, torch.zeros(1, 3, config.DATA.NUM_FRAMES, side, side)):
-        return precision
-    reason = (
-        f"clips of DATA.NUM_FRAMES {config.DATA.NUM_FRAMES} leave this model's kernels longer than their input in time, "
-        "and CPUs compute wrong bfloat16 gradients of such convolutions"
-    )
-    if config.MODEL.PRECISION == "bfloat16":
-        raise UserError(f"{reason}: set MODEL.PRECISION float32, or more frames")
-    _LOG.info("training in float32: %s", reason)
-    return "float32"
+    precision = config.MODEL.PRECISION
+    if training and precision == "float32" and config.TRAIN.MIXED_PRECISION:
+        precision = "auto"
+    # oneDNN (torch 2.14) leaves parts of the gradient of a convolution over fewer frames than its kernel has unset in half
+    # precision. MViT's pools are computed in float32 in training on a CPU; the baselines are such convolutions throughout.
+    unsafe = training and device.type == "cpu" and config.MODEL.ARCH != "mvit"
+    if precision == "auto":
+        return "bfloat16" if _has_bfloat16(device) and not unsafe else "float32"
+    if precision != "float32" and unsafe:
+        raise UserError(
+            f"MODEL.PRECISION {precision} gives wrong gradients for {config.MODEL.ARCH} on a CPU: set it to float32 or auto"
+        )
+    return precision
 
 
-@torch.no_grad()
-def has_short_convolution(model: nn.Module, video: Tensor) -> bool:
-    """Whether some convolution of stride 1 meets more than one frame, and fewer than its kernel has. Runs the model once."""
-    model.eval()
-    with _Watch() as watch:
-        model(video)
-    return watch.found
-
-
-class _Watch(TorchDispatchMode):
-    """Sees every convolution, however it is called."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found = False
-
-    def __torch_dispatch__(
-        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        if func is torch.ops.aten.convolution.default:
-            x, weight, _, stride = args[:4]
-            if weight.dim() == 5:
-                self.found |= stride[0] == 1 and 1 < x.shape[2] < weight.shape[2]
-        return func(*args, **(kwargs or {}))
+def _has_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # Without the CPU's own bfloat16 instructions it would be slower than float32.
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # since torch 2.10
+    return bool(capabilities.get("avx512_bf16"))

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from slowfast_mvit.build.precision import DTYPES
 from slowfast_mvit.config.schema import Config
 from slowfast_mvit.engine.checkpoint import read_newest
 from slowfast_mvit.errors import UserError
@@ -71,20 +72,6 @@ def choose_device(num_gpus: int) -> torch.device:
     return torch.device("cuda")
 
 
-def precision_of(config: Config, device: torch.device, *, training: bool) -> str:
-    """``float32`` or ``bfloat16``: what MODEL.PRECISION (or TRAIN.MIXED_PRECISION, in training) means on the device."""
-    precision = config.MODEL.PRECISION
-    if training and precision == "float32" and config.TRAIN.MIXED_PRECISION:
-        precision = "auto"
-    if precision != "auto":
-        return precision
-    if device.type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    # Without the CPU's own bfloat16 instructions it would be slower than float32.
-    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # since torch 2.10
-    return "bfloat16" if capabilities.get("avx512_bf16") else "float32"
-
-
 def classification_of(config: Config, precision: str) -> Classification:
     """The task."""
     mixup = config.MIXUP
@@ -96,7 +83,7 @@ def classification_of(config: Config, precision: str) -> Classification:
         if mixup.ENABLE
         else None,
         erase_mode=config.AUG.RE_MODE,
-        autocast_dtype=torch.bfloat16 if precision == "bfloat16" else None,
+        autocast_dtype=DTYPES[precision],
     )
 
 
@@ -116,5 +103,5 @@ def weights_to_test(config: Config, folder: RunFolder, trained: Path | None) -> 
 
 
 def log_report(report: LoadReport) -> None:
-    """Say what came of loading weights, louder where some of the model's are missing."""
-    _LOG.log(logging.INFO if report.is_complete else logging.WARNING, "%s", report)
+    """Say what came of loading weights, louder where the model is not what the source's is."""
+    _LOG.log(logging.WARNING if report.needs_a_look else logging.INFO, "%s", report)

@@ -14,8 +14,8 @@ from slowfast_mvit.batches import ClipBatch, UnreadableVideo
 from slowfast_mvit.build.data import has_split, step_plan, train_clips, videos_of, view_protocol
 from slowfast_mvit.build.evaluate import evaluate_videos
 from slowfast_mvit.build.model import build_model
-from slowfast_mvit.build.precision import trusted_precision
-from slowfast_mvit.build.run import RunFolder, classification_of, log_report, precision_of
+from slowfast_mvit.build.precision import precision_of
+from slowfast_mvit.build.run import RunFolder, classification_of, log_report
 from slowfast_mvit.config.keys import get_value
 from slowfast_mvit.config.load import dump_config, load_config_text
 from slowfast_mvit.config.schema import Config, all_keys
@@ -64,7 +64,9 @@ def run_training(config: Config, device: torch.device) -> Path:
     torch.manual_seed(config.RNG_SEED)
     model = build_model(config)
     optimizer = _optimizer(config, model)
-    first_epoch, label_names = _restore(config, folder, model, optimizer)
+    precision = precision_of(config, device, training=True)
+    scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
+    first_epoch, label_names = _restore(config, folder, model, optimizer, scaler)
     videos = videos_of(config, "train", label_names)
     plan = step_plan(config, videos)
     label_names = videos.label_names
@@ -76,7 +78,6 @@ def run_training(config: Config, device: torch.device) -> Path:
         _LOG.info("%s has no val split: training without validation", config.DATA.PATH_TO_DATA_DIR)
     model.to(device)
     _move_state(optimizer, device)
-    precision = trusted_precision(config, model, device, precision_of(config, device, training=True))
     _announce(config, model, videos, plan, precision, device, first_epoch)
     if first_epoch < config.SOLVER.MAX_EPOCH:
         folder.config.write_text(dump_config(config), encoding="utf-8")
@@ -96,16 +97,16 @@ def run_training(config: Config, device: torch.device) -> Path:
             last = epoch + 1 == config.SOLVER.MAX_EPOCH
             if last or (epoch + 1) % config.TRAIN.CHECKPOINT_PERIOD == 0:
                 _check_weights(model, epoch)
-                save_checkpoint(
-                    checkpoint_path(folder.checkpoints, epoch),
-                    {
-                        "epoch": epoch,
-                        "model_state": model.state_dict(),
-                        "optimizer_state": optimizer.state_dict(),
-                        "cfg": dump_config(config),
-                        "label_names": list(label_names),
-                    },
-                )
+                content = {
+                    "epoch": epoch,
+                    "model_state": model.state_dict(),
+                    "optimizer_state": optimizer.state_dict(),
+                    "cfg": dump_config(config),
+                    "label_names": list(label_names),
+                }
+                if scaler.is_enabled():
+                    content["scaler_state"] = scaler.state_dict()
+                save_checkpoint(checkpoint_path(folder.checkpoints, epoch), content)
             if validation is not None and (last or (epoch + 1) % config.TRAIN.EVAL_PERIOD == 0):
                 _validate(config, model, validation, device, precision, epoch, log)
 
@@ -130,6 +131,7 @@ def run_training(config: Config, device: torch.device) -> Path:
             log=log,
             name_of=lambda index: str(videos.names[index]),
             after_epoch=after_epoch,
+            scaler=scaler,
         )
     return list_checkpoints(folder.checkpoints)[-1]
 
@@ -178,16 +180,23 @@ def _optimizer(config: Config, model: nn.Module) -> Optimizer:
     )
 
 
-def _restore(config: Config, folder: RunFolder, model: nn.Module, optimizer: Optimizer) -> tuple[int, tuple[str, ...]]:
+def _restore(
+    config: Config, folder: RunFolder, model: nn.Module, optimizer: Optimizer, scaler: torch.amp.GradScaler
+) -> tuple[int, tuple[str, ...]]:
     """Weights to start from; returns the first epoch and the label names of a run that goes on."""
     newest = read_newest(folder.checkpoints) if config.TRAIN.AUTO_RESUME else None
     if newest is not None:
         path, content = newest
-        report = load_weights(model, content, strict=True, name=str(path))
+        try:
+            report = load_weights(model, content, strict=True, name=str(path))
+        except UserError as error:
+            raise UserError(f"OUTPUT_DIR {folder.root} holds another model's run, use another OUTPUT_DIR: {error}") from error
         if report.resized:
             log_report(report)
         if "optimizer_state" in content:
             restore_optimizer(optimizer, content["optimizer_state"])
+        if scaler.is_enabled() and "scaler_state" in content:
+            scaler.load_state_dict(content["scaler_state"])
         epoch = int(content.get("epoch", -1)) + 1
         _LOG.info("going on after epoch %d from %s", epoch, path)
         changed = changed_keys(content["cfg"], config) if "cfg" in content else []
@@ -200,9 +209,11 @@ def _restore(config: Config, folder: RunFolder, model: nn.Module, optimizer: Opt
         return epoch, tuple(content.get("label_names", ()))
     if config.TRAIN.CHECKPOINT_FILE_PATH:
         source = config.TRAIN.CHECKPOINT_FILE_PATH
-        state = _clear_names(unwrap(read_source(source), source), config.TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN)
+        content = read_source(source)
+        state = _clear_names(unwrap(content, source), config.TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN)
+        start = {"model_state": state, "metadata": content.get("metadata")}
         inflation = "mean" if config.TRAIN.CHECKPOINT_INFLATE else "centre"
-        log_report(load_weights(model, state, inflation=inflation, name=source))
+        log_report(load_weights(model, start, inflation=inflation, name=source))
         _LOG.info("starting from the weights of %s", source)
     return 0, ()
 

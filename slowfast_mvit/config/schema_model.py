@@ -41,8 +41,8 @@ class Model:
     ACT_CHECKPOINT: bool = key(False, "Recompute each block in the backward pass: less memory, more time")
     PRECISION: str = key(
         "float32",
-        "Arithmetic of the network; auto is bfloat16 where the device has it (ours)",
-        choices=("float32", "bfloat16", "auto"),
+        "Arithmetic of the network; auto is bfloat16 where the device has it; float16 trains with a scaled loss (ours)",
+        choices=("float32", "bfloat16", "float16", "auto"),
     )
 
 
@@ -114,6 +114,9 @@ class Mvit:
     )
     ZERO_DECAY_POS_CLS: bool = key(True, "No weight decay on position embeddings and class token")
     USE_MEAN_POOLING: bool = key(False, "The head takes the mean over tokens instead of the class token (MaskFeat)")
+    POOL_NORM_EPS: float = key(
+        1e-6, "Epsilon of the norms after pools; 1e-5 for PyTorchVideo's MViTv1, all others as here (ours)", above=0
+    )
     INIT: str = key(
         "official",
         "Initial weights: the official rule, or xavier for narrow models (ours)",

@@ -96,6 +96,7 @@ def fit(
     log: JsonLog,
     name_of: Callable[[int], str],
     after_epoch: Callable[[int], None],
+    scaler: torch.amp.GradScaler | None = None,
 ) -> None:
     """Train from ``plan.first_epoch`` through the last epoch.
 
@@ -110,10 +111,12 @@ def fit(
         log: receives a line every ``log_period`` steps.
         name_of: name of a video from its index, for messages.
         after_epoch: called with the number of each finished epoch; checkpoints and evaluates.
+        scaler: of the loss, for float16. A step whose scaled gradients overflow is left out, and the scale halved.
 
     Raises:
         UserError: the loss is not finite; names the step and its clips. No weight has been changed by that step.
     """
+    scaler = scaler or torch.amp.GradScaler(device.type, enabled=False)
     watch = _Stopwatch()
     stream = watch.waiting(batches)
     total = plan.num_epochs * plan.steps_per_epoch
@@ -124,14 +127,16 @@ def fit(
             number = epoch * plan.steps_per_epoch + step
             rate = schedule(epoch + step / plan.steps_per_epoch)
             set_learning_rate(optimizer, rate)
-            means = _step(model, task, stream, plan, number, device, name_of)
+            means = _step(model, task, stream, plan, number, device, name_of, scaler)
+            scaler.unscale_(optimizer)
             norm = _clip_gradients(model, plan)
-            if not math.isfinite(norm):
+            if not math.isfinite(norm) and not scaler.is_enabled():
                 raise UserError(
                     f"the gradient is {norm} at step {number + 1}, while the loss is finite: lower SOLVER.BASE_LR or clip "
                     "gradients (SOLVER.CLIP_GRAD_L2NORM); the weights are those of the step before"
                 )
-            optimizer.step()
+            scaler.step(optimizer)
+            scaler.update()
             optimizer.zero_grad(set_to_none=True)
             wait_share = watch.waited / max(watch.elapsed, 1e-9)
             bar.advance(**{name: f"{value:.4g}" for name, value in means.items()}, wait=f"{wait_share:.0%}")
@@ -142,7 +147,7 @@ def fit(
                     step=number + 1,
                     steps=total,
                     lr=rate,
-                    grad_norm=norm,
+                    grad_norm=norm if math.isfinite(norm) else None,
                     data_wait_share=round(wait_share, 4),
                     seconds=round(watch.elapsed, 3),
                     **means,
@@ -171,6 +176,7 @@ def _step(
     number: int,
     device: torch.device,
     name_of: Callable[[int], str],
+    scaler: torch.amp.GradScaler,
 ) -> dict[str, float]:
     """Gradients of one step, accumulated over its passes; returns the means over the step's clips."""
     rng = step_rng(plan.seed, number)
@@ -188,7 +194,7 @@ def _step(
                 "lower SOLVER.BASE_LR, clip gradients (SOLVER.CLIP_GRAD_L2NORM), or look at these videos; if the run has just "
                 "been resumed, its newest checkpoint may be at fault"
             )
-        (losses["loss"] * share).backward()
+        scaler.scale(losses["loss"] * share).backward()
         for name, value in losses.items():
             means[name] = means.get(name, 0.0) + float(value.detach()) * share
     return means

@@ -318,3 +318,42 @@ def test_evaluate():
     assert [b for b, _ in taken] == batches and [len(scores) for _, scores in taken] == [2, 1]
     torch.testing.assert_close(taken[1][1].clone(), model(torch.tensor([[3.0]])).detach())
     assert torch.is_grad_enabled()
+
+
+# Scaled losses
+
+
+class Large(Squares):
+    """A loss whose gradient overflows once it is scaled by more than the factor says."""
+
+    def losses(self, model, batch, rng):
+        found = super().losses(model, batch, rng)
+        found["loss"].register_hook(lambda grad: grad * float("inf") if grad > 600 else grad)
+        return found
+
+
+def fit_scaled(tmp_path, scaler, num_steps):
+    model = line(1.0)
+    optimizer = Recorder(model.parameters())
+    plan = FitPlan(num_epochs=1, steps_per_epoch=num_steps, passes_per_step=1, clips_per_step=1, log_period=1)
+    with JsonLog(tmp_path / "log.jsonl") as log:
+        fit(
+            model, Large(), [batch([1.0], [0])] * num_steps, optimizer, lambda epoch: 0.1, plan,
+            device=CPU, log=log, name_of=str, after_epoch=lambda epoch: None, scaler=scaler,
+        )  # fmt: skip
+    return model, optimizer, [json.loads(text) for text in (tmp_path / "log.jsonl").read_text().splitlines()]
+
+
+def test_a_step_that_overflows_is_left_out_and_the_scale_halved(tmp_path):
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    model, optimizer, lines = fit_scaled(tmp_path, scaler, 2)
+    assert scaler.get_scale() == 512 and len(optimizer.rates) == 1
+    # One step of descent on (w + b)^2 at w = 1, b = 0: both gradients are 2.
+    assert model.weight.item() == pytest.approx(0.8) and model.bias.item() == pytest.approx(-0.2)
+    assert [entry["grad_norm"] for entry in lines] == [None, pytest.approx(8**0.5)]
+
+
+def test_the_scale_changes_no_step(tmp_path):
+    scaled = fit_scaled(tmp_path / "a", torch.amp.GradScaler("cpu", init_scale=256.0), 3)[0]
+    plain = fit_scaled(tmp_path / "b", None, 3)[0]
+    assert torch.equal(scaled.weight, plain.weight) and torch.equal(scaled.bias, plain.bias)
