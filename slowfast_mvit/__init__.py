@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from slowfast_mvit.build.model import build_model, create_model, list_models
     from slowfast_mvit.config.load import load_config
     from slowfast_mvit.weights.class_names import class_names
-    from slowfast_mvit.weights.load import LoadReport, load_weights
+    from slowfast_mvit.weights.load import load_weights
+    from slowfast_mvit.weights.report import LoadReport
     from slowfast_mvit.weights.zoo import list_weights
 
 import torch as _torch  # noqa: F401
@@ -28,7 +29,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "LoadReport": "slowfast_mvit.weights.load",
+    "LoadReport": "slowfast_mvit.weights.report",
     "build_model": "slowfast_mvit.build.model",
     "class_names": "slowfast_mvit.weights.class_names",
     "create_model": "slowfast_mvit.build.model",

@@ -17,7 +17,8 @@ from slowfast_mvit.weights.formats import (
     to_official,
     without_wrapper,
 )
-from slowfast_mvit.weights.load import OWN_NAMES, LoadReport, load_weights, read_source
+from slowfast_mvit.weights.load import OWN_NAMES, load_weights, read_source
+from slowfast_mvit.weights.report import LoadReport
 
 
 @dataclass(frozen=True)

@@ -173,6 +173,7 @@ def architecture(config: Config) -> Architecture:
         else (),
         pool_kernel=None if mvit.POOL_KVQ_KERNEL is None else of_axes(mvit.POOL_KVQ_KERNEL),
         pool_mode=mvit.MODE,
+        pool_norm_eps=mvit.POOL_NORM_EPS,
         mlp_ratio=mvit.MLP_RATIO,
         expand_in_attention=mvit.DIM_MUL_IN_ATT,
         abs_pos=("separable" if mvit.SEP_POS_EMBED else "joint") if mvit.USE_ABS_POS else "none",

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.weights.containers import unwrap
 from slowfast_mvit.weights.fetch import is_url
-from slowfast_mvit.weights.formats import find_format
-from slowfast_mvit.weights.load import load_weights, read_source
+from slowfast_mvit.weights.formats import find_format, known_format, pool_norm_eps
+from slowfast_mvit.weights.load import load_weights, publisher, read_source
 from slowfast_mvit.weights.published import Published
 from slowfast_mvit.weights.zoo import find
 
@@ -47,13 +47,16 @@ def create_pretrained(
     published = _published(name, pretrained)
     source = str(pretrained) if published is None else str(published.url)
     content = read_source(source)
-    asked: dict[str, Any] = {"num_classes": count_classes(unwrap(content, source))}
+    state, form = known_format(unwrap(content, source))
+    asked: dict[str, Any] = {"num_classes": count_classes(state)}
+    if name.startswith("mvitv1"):
+        asked["pool_norm_eps"] = pool_norm_eps(state, publisher(content, form))
     if published is not None:
         asked |= {"num_frames": published.num_frames, "crop_size": published.crop_size, **dict(published.switches)}
     given = {key: value for key, value in arguments.items() if value is not None}
     model = create(name, **{**asked, **given})
     report = load_weights(model, content, name=source)
-    _LOG.log(logging.INFO if report.is_complete else logging.WARNING, "%s", report)
+    _LOG.log(logging.WARNING if report.needs_a_look else logging.INFO, "%s", report)
     return model
 
 

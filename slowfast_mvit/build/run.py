@@ -12,7 +12,8 @@ from slowfast_mvit.config.schema import Config
 from slowfast_mvit.engine.checkpoint import read_newest
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.tasks.classify import Classification, MixSettings
-from slowfast_mvit.weights.load import LoadReport, read_source
+from slowfast_mvit.weights.load import read_source
+from slowfast_mvit.weights.report import LoadReport
 
 _LOG = logging.getLogger(__name__)
 

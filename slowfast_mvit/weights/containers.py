@@ -26,6 +26,8 @@ def unwrap(content: Mapping[str, Any], source: str) -> dict[str, Tensor]:
     Raises:
         UserError: there is no state dict, or something in it is no tensor.
     """
+    if not content:
+        raise UserError(f"{source} is empty: there are no weights in it")
     keys = [key for key in _CONTAINERS if isinstance(content.get(key), Mapping)]
     state = content[keys[0]] if keys else content
     if not keys and not any(isinstance(value, Tensor | np.ndarray) for value in content.values()):

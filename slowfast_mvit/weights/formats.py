@@ -54,9 +54,16 @@ def detect_format(names: Collection[str]) -> str:
     if found is None:
         raise UserError(
             f"the names of the tensors are those of no known publisher, for example {', '.join(sorted(names)[:3])}; "
-            f"known are {', '.join(FORMATS)}"
+            f"known are {', '.join(FORMATS)}{_hint_at_baselines(names)}"
         )
     return found
+
+
+def _hint_at_baselines(names: Collection[str]) -> str:
+    """PyTorchVideo's networks other than MViT consist of blocks and nothing else."""
+    if not all(name.startswith("blocks.") for name in names):
+        return ""
+    return "; if they are those of a PyTorchVideo network, name that as the model (--model x3d_m, MODEL.ARCH x3d_m)"
 
 
 def find_format(names: Collection[str]) -> str | None:
@@ -68,6 +75,23 @@ def find_format(names: Collection[str]) -> str | None:
         if any(marks.fullmatch(name) for name in names):
             return label
     return None
+
+
+def known_format(state: Mapping[str, Tensor]) -> tuple[State, str | None]:
+    """The state dict, freed of a network around it (:func:`without_wrapper`), and its format; None where none fits."""
+    form = find_format(state)
+    if form is None and (inner := without_wrapper(state)) is not None:
+        return inner, find_format(inner)
+    return dict(state), form
+
+
+def pool_norm_eps(names: Collection[str], publisher: str | None) -> float:
+    """Epsilon of the norms after pools in the publisher's networks, which no file holds: 1e-5 in PyTorchVideo's MViTv1.
+
+    That has no relative positions, so weights with these are ours under its names.
+    """
+    is_version_1 = not any(".rel_pos_" in name for name in names)
+    return 1e-5 if publisher == "pytorchvideo" and is_version_1 else 1e-6
 
 
 def to_official(state: Mapping[str, Tensor], form: str) -> State:

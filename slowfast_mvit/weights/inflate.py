@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from slowfast_mvit.errors import UserError
 from slowfast_mvit.weights.resize import is_convolution
 
 RULES = ("centre", "repeat", "mean")
@@ -24,9 +25,12 @@ def inflate(
         state: tensors by official name.
         own: the video model's tensors.
         rule: one of :data:`RULES`.
+
+    Raises:
+        UserError: there is no such rule.
     """
     if rule not in RULES:
-        raise ValueError(f"the inflation rule is {rule!r}; it must be one of {', '.join(RULES)}")
+        raise UserError(f"the inflation rule is {rule!r}; it must be one of {', '.join(RULES)}")
     inflated, changed = dict(state), []
     for name, tensor in state.items():
         if name in own and is_convolution(name) and own[name].dim() == 5 and own[name].shape[2] > 1:

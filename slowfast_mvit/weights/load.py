@@ -1,75 +1,27 @@
 """Anybody's weights into a model, with an honest report."""
 
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.weights.containers import unwrap
 from slowfast_mvit.weights.fetch import discard, fetch, is_url
 from slowfast_mvit.weights.files import read_weights
-from slowfast_mvit.weights.formats import detect_format, find_format, to_official, without_wrapper
+from slowfast_mvit.weights.formats import detect_format, known_format, pool_norm_eps, to_official
 from slowfast_mvit.weights.inflate import inflate
-from slowfast_mvit.weights.resize import adapt
+from slowfast_mvit.weights.report import LoadReport, of_another_model, other_classes, other_convolutions
+from slowfast_mvit.weights.resize import adapt, is_convolution
 from slowfast_mvit.weights.table import PUBLISHED
 
 OWN_NAMES = "the model's own"
 _TAGS = frozenset(entry.tag for entry in PUBLISHED)
-_SHOWN = 3  # names in a line of the report
+_POOL_NORM, _USUAL_EPS = re.compile(r".*\.attn\.norm_[qkv]"), 1e-6
 _COUNTER = ".num_batches_tracked"  # of batch normalisation: old files lack it, and nothing here depends on it
-
-
-@dataclass(frozen=True)
-class LoadReport:
-    """What came of loading weights; all names are the model's, except those of ``unexpected``.
-
-    Attributes:
-        source: file, URL or what the caller called it.
-        format: whose names it had, a key of :data:`slowfast_mvit.weights.formats.FORMATS`, or the model's own.
-        loaded: tensors whose values the model now has from the source.
-        missing: tensors of the model that the source lacks; they keep the values they had.
-        unexpected: tensors of the source that the model lacks.
-        other_shape: tensors of both that do not fit, and keep the model's values.
-        resized: position tables that were resized, and kernels that gained or lost a time axis of one frame.
-        reinitialised: tensors of the head that keep the model's fresh values, because the source has other classes.
-        inflated: tensors that were given a time axis, and temporal tables set to zero, because the source is an image model's.
-        share: of the backbone's parameters that were loaded, by number of elements, 0 to 1.
-    """
-
-    source: str
-    format: str
-    loaded: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()
-    unexpected: tuple[str, ...] = ()
-    other_shape: tuple[str, ...] = ()
-    resized: tuple[str, ...] = ()
-    reinitialised: tuple[str, ...] = ()
-    inflated: tuple[str, ...] = ()
-    share: float = 0.0
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether every tensor of the model has a value from the source, but for a head of other classes."""
-        return not self.missing and not self.other_shape
-
-    def __str__(self) -> str:
-        rows = [
-            ("loaded", self.loaded),
-            ("resized", self.resized),
-            ("inflated", self.inflated),
-            ("re-initialised", self.reinitialised),
-            ("missing", self.missing),
-            ("other shape", self.other_shape),
-            ("unexpected", self.unexpected),
-        ]
-        lines = [f"weights of {self.source} ({self.format} names), {self.share:.1%} of the backbone's parameters"]
-        for title, names in rows:
-            shown = "" if title == "loaded" else ", ".join(names[:_SHOWN]) + ", ..." * (len(names) > _SHOWN)
-            lines.append(f"  {title:<15}{len(names):>5}  {shown}".rstrip())
-        return "\n".join(lines)
 
 
 def load_weights(
@@ -91,7 +43,8 @@ def load_weights(
         model: receives the weights. It is left as it was if anything is raised.
         source: a file, a URL (fetched once and kept), or a state dict, bare or in its publisher's container.
         inflation: rule for image weights in a video model, see :func:`slowfast_mvit.weights.inflate.inflate`.
-        min_share: the share of the backbone's parameters, by number of elements, that must arrive, 0 to 1.
+        min_share: the share of the backbone's parameters, by number of elements, that must arrive, 0 to 1. Unless it is 0, the
+            stem and the pools must fit too, which are few numbers and without which the others are of no use.
         new_head: allow a head of other classes.
         strict: demand every tensor of the model and know every tensor of the source, the head included; inflate nothing.
         name: what the report and the errors call the source; the file or URL by default.
@@ -99,20 +52,28 @@ def load_weights(
     Raises:
         UserError: the source cannot be read, is of no known format, or is another model's.
     """
+    if not isinstance(model, nn.Module):
+        raise UserError(f"load_weights takes a model first and its weights second, and not a {type(model).__name__}")
+    if not 0 <= min_share <= 1:
+        raise UserError(f"min_share is {min_share}; it must be 0 to 1")
     if isinstance(source, Mapping):
         content: Mapping[str, Any] = source
         name = name or "the state dict"
-    else:
+    elif isinstance(source, str | Path):
         content = read_source(source)
         name = name or str(source)
+    else:
+        raise UserError(f"the weights are a {type(source).__name__}; they must be a file, a URL or a state dict")
     own = model.state_dict()
     state, form = _official(unwrap(content, name), own, name)
-    inflated: list[str] = []
-    if not strict:
-        state, inflated = inflate(state, own, inflation)
-    state, resized = adapt(state, own)
+    inflated_state, inflated = inflate(state, own, inflation)
+    if strict and inflated:
+        raise UserError(f"{name} holds image weights: a test, or a run that goes on, needs this model's own")
+    state, resized = adapt(inflated_state, own)
     head = _head_names(model)
-    fresh = _fresh_head(state, own, head) if new_head and not strict else ()
+    fresh = _fresh_head(state, own, head)
+    refused_head = fresh if strict or not new_head else ()
+    fresh = () if refused_head else fresh
     known = [key for key in own if key in state and key not in fresh]
     fits = {key for key in known if state[key].shape == own[key].shape}
     report = LoadReport(
@@ -126,10 +87,15 @@ def load_weights(
         reinitialised=fresh,
         inflated=tuple(inflated),
         share=_share(model, fits, head),
+        warning=_other_arithmetic(model, pool_norm_eps(state, publisher(content, form))),
     )
+    if refused_head and (not strict or {*report.other_shape, *report.missing} == set(refused_head)):
+        raise UserError(other_classes(report, refused_head, state, own))
+    if min_share > 0 and any(is_convolution(key) for key in report.other_shape):
+        raise UserError(other_convolutions(report, state, own))
     if report.share < min_share or (strict and (not report.is_complete or report.unexpected)):
-        raise UserError(_of_another_model(report, state, own))
-    _check_kinds(report, state, own)
+        raise UserError(of_another_model(report, state, own))
+    _check_values(report, state, own)
     model.load_state_dict({key: state[key] for key in report.loaded}, strict=False)
     return report
 
@@ -174,12 +140,16 @@ def find_source(source: str | Path) -> Path:
     raise UserError(f"the checkpoint {path} does not exist")
 
 
+def publisher(content: Mapping[str, Any], form: str | None) -> str | None:
+    """Whose weights a file of that format holds: its own publisher's, or that of the file that it was converted from."""
+    metadata = content.get("metadata")
+    return metadata.get("converted_from", form) if isinstance(metadata, Mapping) else form
+
+
 def _official(state: dict[str, Tensor], own: Mapping[str, Tensor], name: str) -> tuple[dict[str, Tensor], str]:
     """The state dict under the model's names, and the format it had."""
     try:
-        form = find_format(state)
-        if form is None and (inner := without_wrapper(state)) is not None:
-            state, form = inner, find_format(inner)
+        state, form = known_format(state)
         if form is not None:
             return to_official(state, form), form
         if any(key in own for key in state):
@@ -208,22 +178,26 @@ def _share(model: nn.Module, loaded: set[str], head: Iterable[str]) -> float:
     return sum(size for name, size in sizes.items() if name in loaded) / max(sum(sizes.values()), 1)
 
 
-def _of_another_model(report: LoadReport, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
-    shapes = [f"{n} is {tuple(state[n].shape)}, the model's {tuple(own[n].shape)}" for n in report.other_shape]
-    missing = [f"{n} is missing" for n in report.missing]
-    examples = (shapes + missing + [f"{n} is not in the model" for n in report.unexpected])[:_SHOWN]
+def _other_arithmetic(model: nn.Module, eps: float) -> str:
+    """A sentence if the model's norms after pools have another epsilon than the publisher's, where that is not everybody's."""
+    norms = [norm for name, norm in model.named_modules() if _POOL_NORM.fullmatch(name)]
+    if eps == _USUAL_EPS or all(getattr(norm, "eps", eps) == eps for norm in norms):
+        return ""
     return (
-        f"{report.source} holds the weights of another model: {len(report.missing)} tensors missing, "
-        f"{len(report.unexpected)} unexpected, {len(report.other_shape)} of another shape ({'; '.join(examples)}), "
-        f"{report.share:.0%} of the backbone's parameters found. Use the model or config it was trained with"
+        f"the publisher's norms after pools have an epsilon of {eps:g}: for its logits make the model with "
+        f"pool_norm_eps={eps:g} (MVIT.POOL_NORM_EPS)"
     )
 
 
-def _check_kinds(report: LoadReport, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
-    """Integers are no weights, and complex numbers would be cut."""
+def _check_values(report: LoadReport, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+    """Integers are no weights, complex numbers would be cut, and what is not finite spoils every output."""
     for key in report.loaded:
         kinds = [(tensor.is_floating_point(), tensor.is_complex()) for tensor in (state[key], own[key])]
         if kinds[0] != kinds[1]:
             raise UserError(
                 f"{report.source} holds {key} as {state[key].dtype}, the model as {own[key].dtype}: save it as that"
+            )
+        if not torch.isfinite(state[key].to(own[key].dtype)).all():
+            raise UserError(
+                f"{report.source} holds numbers in {key} that are not finite: it is damaged, or its training diverged"
             )

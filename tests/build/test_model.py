@@ -158,6 +158,7 @@ def test_drop_path_of_the_recipes(name, rate):
         ("MVIT.POOL_KV_STRIDE_ADAPTIVE", "[1, 4, 4]", "pool_kv_stride", (1, 4, 4)),
         ("MVIT.POOL_KV_STRIDE_ADAPTIVE", "None", "pool_kv_stride", None),
         ("MVIT.POOL_KVQ_KERNEL", "None", "pool_kernel", None),
+        ("MVIT.POOL_NORM_EPS", "1e-5", "pool_norm_eps", 1e-5),
         ("MVIT.MLP_RATIO", "3", "mlp_ratio", 3.0),
         ("MVIT.DIM_MUL_IN_ATT", "False", "expand_in_attention", False),
         ("MVIT.REL_POS_SPATIAL", "False", "rel_pos_space", False),

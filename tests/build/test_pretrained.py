@@ -78,6 +78,28 @@ def test_true_takes_the_models_own_weights_and_keeps_them(image_state, image_fil
     assert differing(create_model("mvitv2_t", pretrained=list_weights("mvitv2_t")[0].url), image_state) == []
 
 
+def test_a_file_of_pytorchvideo_gets_its_norms(tmp_path, caplog) -> None:
+    """By its path as by its tag; what the caller says goes before it."""
+    state, path = create_model("mvitv1_b_16", num_classes=6).state_dict(), tmp_path / "x.pth"
+    theirs = from_official(state, "pytorchvideo")
+    for content, eps in (
+        (theirs, 1e-5),
+        ({"state_dict": {f"model.{key}": tensor for key, tensor in theirs.items()}}, 1e-5),
+        ({"model_state": state, "metadata": {"converted_from": "pytorchvideo"}}, 1e-5),
+        (state, 1e-6),
+        (from_official(state, "torchvision"), 1e-6),
+    ):
+        torch.save(content, path)
+        model = create_model("mvitv1_b_16", pretrained=path)
+        assert model.arch.pool_norm_eps == model.blocks[1].attn.norm_q.eps == eps
+        assert differing(model, state) == []
+    torch.save(theirs, path)
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        assert create_model("mvitv1_b_16", pretrained=path, pool_norm_eps=1e-6).arch.pool_norm_eps == 1e-6
+    assert len(caplog.records) == 1 and "pool_norm_eps=1e-05" in caplog.text
+
+
 def test_other_classes_get_a_fresh_head(image_state, image_file) -> None:
     model = create_model("mvitv2_t", pretrained=image_file, num_classes=5)
     assert model.state_dict()["head.projection.weight"].shape == (5, 768)

@@ -42,7 +42,7 @@ def test_parameters_come_detached():
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ({}, "x.pyth holds no model_state; its keys are "),
+        ({}, "x.pyth is empty: there are no weights in it"),
         ({"epoch": 3, "cfg": ""}, "x.pyth holds no model_state; its keys are epoch, cfg"),
         ({"state_dict": {}, "epoch": 3}, "x.pyth holds an empty state_dict: there are no weights in it"),
         ({"model": {"a": {"b": 1}}}, "x.pyth holds a dict under 'a', where a tensor should be"),

@@ -15,7 +15,8 @@ from slowfast_mvit.weights import load
 from slowfast_mvit.weights.files import write_safetensors
 from slowfast_mvit.weights.formats import FORMATS, from_official
 from slowfast_mvit.weights.inflate import RULES
-from slowfast_mvit.weights.load import LoadReport, load_weights, read_source
+from slowfast_mvit.weights.load import load_weights, publisher, read_source
+from slowfast_mvit.weights.report import LoadReport
 from tests.weights.models import copied, small
 from tests.weights.server import file_server
 
@@ -173,10 +174,12 @@ def test_a_baseline_loads_by_its_own_names():
     report = load_weights(other, {"model_state": state})
     assert report.reinitialised == ("blocks.5.proj.weight", "blocks.5.proj.bias") and not report.missing
     assert all(torch.equal(other.state_dict()[name], fresh[name]) for name in report.reinitialised)
-    assert "weights of another model: 0 tensors missing, 0 unexpected, 2 of another shape" in refusal(
-        other, {"model_state": state}, strict=True
+    assert "has a head of 4 classes, and the model one of 7" in refusal(other, {"model_state": state}, strict=True)
+    said = refusal(small(), state)
+    assert "the names of the tensors are those of no known publisher" in said
+    assert said.endswith(
+        "; if they are those of a PyTorchVideo network, name that as the model (--model x3d_m, MODEL.ARCH x3d_m)"
     )
-    assert "the names of the tensors are those of no known publisher" in refusal(small(), state)
 
 
 # Adaptation
@@ -222,10 +225,95 @@ def test_images_in_a_video_model(rule):
 
 
 def test_nothing_is_inflated_for_a_test():
-    model = small(cls_token=False)
-    assert "weights of another model: 4 tensors missing, 0 unexpected, 13 of another shape" in refusal(
-        model, copied(small(2)), strict=True
+    assert refusal(small(cls_token=False), copied(small(2)), strict=True) == (
+        "the state dict holds image weights: a test, or a run that goes on, needs this model's own"
     )
+
+
+def test_a_rule_that_does_not_exist():
+    for source in (small(2), small()):
+        assert refusal(small(), copied(source), inflation="i3d") == (
+            "the inflation rule is 'i3d'; it must be one of centre, repeat, mean"
+        )
+
+
+# The stem and the pools
+
+
+def test_images_cannot_take_the_weights_of_video():
+    """Although 99 % of the numbers would fit, if nobody looked at the stem and the pools."""
+    state, model = copied(small(cls_token=False)), small(2)
+    assert refusal(model, state, name="x.pth") == (
+        "x.pth holds a video model's weights, which an image model cannot take (patch_embed.proj.weight is (8, 3, 3, 7, 7))"
+    )
+    assert "a video model's weights" in refusal(model, state, min_share=0.01)
+    report = load_weights(model, state, min_share=0)
+    assert report.share > 0.8 and report.other_shape == tuple(
+        name for name in model.state_dict() if ".pool_" in name or name == "patch_embed.proj.weight"
+    )
+
+
+def test_other_input_channels():
+    state = copied(small())
+    state["patch_embed.proj.weight"] = torch.ones(8, 1, 3, 7, 7)
+    assert refusal(small(), state) == (
+        "the state dict is for 1 input channels, and the model for 3: make it with in_channels=1, or let its stem start fresh "
+        "with load_weights(..., min_share=0)"
+    )
+    assert load_weights(small(), state, min_share=0).other_shape == ("patch_embed.proj.weight",)
+
+
+@pytest.mark.parametrize("name", ["patch_embed.proj.weight", "blocks.2.attn.pool_k.weight"])
+def test_other_kernels(name):
+    state = copied(small())
+    state[name] = torch.ones(*state[name].shape[:2], 1, 5, 5)
+    said = refusal(small(), state)
+    assert f"0 tensors missing, 0 unexpected, 1 of another shape ({name} is" in said
+
+
+def test_absolute_positions_that_a_file_lacks():
+    model = small(seed=1, abs_pos="separable")
+    before = copied(model)
+    report = load_weights(model, copied(small()))
+    assert report.missing == ("pos_embed_spatial", "pos_embed_temporal", "pos_embed_class") and report.needs_a_look
+    assert "  missing            3  pos_embed_spatial, pos_embed_temporal, pos_embed_class" in str(report).splitlines()
+    assert all(torch.equal(model.state_dict()[name], before[name]) for name in report.missing)
+
+
+# What no file says
+
+
+def version_1(**changes):
+    return small(
+        seed=1, abs_pos="separable", rel_pos_space=False, rel_pos_time=False, residual_pooling=False, **changes
+    )
+
+
+def test_the_norms_of_pytorchvideo():
+    state = from_official(copied(version_1()), "pytorchvideo")
+    report = load_weights(version_1(), state, strict=True)
+    assert report.is_complete and report.needs_a_look
+    assert str(report).splitlines()[-1] == (
+        "  warning: the publisher's norms after pools have an epsilon of 1e-05: for its logits make the model with "
+        "pool_norm_eps=1e-05 (MVIT.POOL_NORM_EPS)"
+    )
+    quiet = load_weights(version_1(pool_norm_eps=1e-5), state)
+    assert quiet.warning == "" and not quiet.needs_a_look and "warning" not in str(quiet)
+
+
+def test_the_norms_of_all_others():
+    for form in FORMATS:
+        if form not in ("pytorchvideo", "timm"):
+            assert load_weights(version_1(), from_official(copied(version_1()), form)).warning == ""
+    # Relative positions are not PyTorchVideo's: these weights are ours under its names.
+    assert load_weights(small(), from_official(copied(small()), "pytorchvideo")).warning == ""
+
+
+def test_a_converted_file_keeps_its_publisher():
+    content = {"model_state": copied(version_1()), "metadata": {"converted_from": "pytorchvideo"}}
+    assert load_weights(version_1(), content).warning.startswith("the publisher's norms")
+    assert publisher(content, "official") == "pytorchvideo"
+    assert publisher({"metadata": None}, "official") == publisher({}, "official") == "official"
 
 
 # The head
@@ -247,11 +335,18 @@ def test_the_same_classes_keep_the_head():
     assert_equal(model, source.state_dict())
 
 
-def test_a_new_head_can_be_forbidden():
-    said = refusal(small(num_classes=5), copied(small(num_classes=9)), strict=True)
-    assert "2 of another shape (head.projection.weight is (9, 64), the model's (5, 64); head.projection.bias" in said
-    report = load_weights(small(num_classes=5), copied(small(num_classes=9)), new_head=False)
-    assert report.other_shape == HEAD and report.reinitialised == () and not report.is_complete
+@pytest.mark.parametrize("options", [{"strict": True}, {"new_head": False}, {"new_head": False, "min_share": 0}])
+def test_a_new_head_can_be_forbidden(options):
+    assert refusal(small(num_classes=5), copied(small(num_classes=9)), **options) == (
+        "the state dict has a head of 9 classes, and the model one of 5: set num_classes (MODEL.NUM_CLASSES) to 9"
+    )
+    assert load_weights(small(num_classes=9), copied(small(num_classes=9)), **options).reinitialised == ()
+
+
+def test_a_head_of_other_classes_among_other_faults():
+    state = {name: tensor for name, tensor in copied(small(num_classes=9)).items() if "norm" not in name}
+    assert "weights of another model" in refusal(small(), state, strict=True)
+    assert "has a head of 9 classes" in refusal(small(), state, new_head=False)
 
 
 def test_a_head_of_other_features_is_no_new_head():
@@ -320,6 +415,25 @@ def test_other_kinds_of_numbers():
     model = small(seed=1)
     load_weights(model, half)
     assert_equal(model, {name: tensor.float() for name, tensor in half.items()})
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), 1e300])
+def test_numbers_that_are_not_finite(number):
+    state = copied(small())
+    for name in ("norm.weight", "blocks.1.mlp.fc1.bias"):
+        state[name] = state[name].double()
+        state[name][3] = number  # the last one is finite, but not as the model has it
+    said = "x.pth holds numbers in blocks.1.mlp.fc1.bias that are not finite: it is damaged, or its training diverged"
+    assert refusal(small(), state, name="x.pth") == said
+
+
+def test_arguments_of_other_kinds():
+    assert refusal(small(), {}) == "the state dict is empty: there are no weights in it"
+    assert refusal(small(), True) == "the weights are a bool; they must be a file, a URL or a state dict"
+    for share in (90, -0.1):
+        assert refusal(small(), copied(small()), min_share=share) == f"min_share is {share}; it must be 0 to 1"
+    with pytest.raises(UserError, match="takes a model first and its weights second, and not a str"):
+        load_weights("mvitv2_s_16x4", copied(small()))
 
 
 def test_the_model_shares_no_memory_with_the_source():

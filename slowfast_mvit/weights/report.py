@@ -1,0 +1,105 @@
+"""What came of loading weights, and why they are refused, in words."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from slowfast_mvit.weights.resize import STEM, is_convolution
+
+_SHOWN = 3  # names in a line of the report
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What came of loading weights; all names are the model's, except those of ``unexpected``.
+
+    Attributes:
+        source: file, URL or what the caller called it.
+        format: whose names it had, a key of :data:`slowfast_mvit.weights.formats.FORMATS`, or the model's own.
+        loaded: tensors whose values the model now has from the source.
+        missing: tensors of the model that the source lacks; they keep the values they had.
+        unexpected: tensors of the source that the model lacks.
+        other_shape: tensors of both that do not fit, and keep the model's values.
+        resized: position tables that were resized, and kernels that gained or lost a time axis of one frame.
+        reinitialised: tensors of the head that keep the model's fresh values, because the source has other classes.
+        inflated: tensors that were given a time axis, and temporal tables set to zero, because the source is an image model's.
+        share: of the backbone's parameters that were loaded, by number of elements, 0 to 1.
+        warning: why the model's output is another than the publisher's for all that; empty where it is not.
+    """
+
+    source: str
+    format: str
+    loaded: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    other_shape: tuple[str, ...] = ()
+    resized: tuple[str, ...] = ()
+    reinitialised: tuple[str, ...] = ()
+    inflated: tuple[str, ...] = ()
+    share: float = 0.0
+    warning: str = ""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every tensor of the model has a value from the source, but for a head of other classes."""
+        return not self.missing and not self.other_shape
+
+    @property
+    def needs_a_look(self) -> bool:
+        """Whether the report should be seen: the model is not what the source's is, but for a head of other classes."""
+        return not self.is_complete or bool(self.warning)
+
+    def __str__(self) -> str:
+        rows = [
+            ("loaded", self.loaded),
+            ("resized", self.resized),
+            ("inflated", self.inflated),
+            ("re-initialised", self.reinitialised),
+            ("missing", self.missing),
+            ("other shape", self.other_shape),
+            ("unexpected", self.unexpected),
+        ]
+        lines = [f"weights of {self.source} ({self.format} names), {self.share:.1%} of the backbone's parameters"]
+        for title, names in rows:
+            shown = "" if title == "loaded" else ", ".join(names[:_SHOWN]) + ", ..." * (len(names) > _SHOWN)
+            lines.append(f"  {title:<15}{len(names):>5}  {shown}".rstrip())
+        return "\n".join([*lines, *([f"  warning: {self.warning}"] if self.warning else [])])
+
+
+def of_another_model(report: LoadReport, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
+    """The sentence for a file most of which does not fit; ``state`` and ``own`` are the source's and the model's tensors."""
+    shapes = [f"{n} is {tuple(state[n].shape)}, the model's {tuple(own[n].shape)}" for n in report.other_shape]
+    missing = [f"{n} is missing" for n in report.missing]
+    examples = (shapes + missing + [f"{n} is not in the model" for n in report.unexpected])[:_SHOWN]
+    return (
+        f"{report.source} holds the weights of another model: {len(report.missing)} tensors missing, "
+        f"{len(report.unexpected)} unexpected, {len(report.other_shape)} of another shape ({'; '.join(examples)}), "
+        f"{report.share:.0%} of the backbone's parameters found. Use the model or config it was trained with"
+    )
+
+
+def other_classes(
+    report: LoadReport, head: Iterable[str], state: Mapping[str, Tensor], own: Mapping[str, Tensor]
+) -> str:
+    """The sentence for a file whose head, the two names of ``head``, is for other classes."""
+    key = next(key for key in head if key in report.other_shape)
+    theirs, ours = len(state[key]), len(own[key])
+    return (
+        f"{report.source} has a head of {theirs} classes, and the model one of {ours}: "
+        f"set num_classes (MODEL.NUM_CLASSES) to {theirs}"
+    )
+
+
+def other_convolutions(report: LoadReport, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
+    """The sentence for a file whose stem or pools do not fit."""
+    key = next(key for key in report.other_shape if is_convolution(key))
+    theirs, ours = tuple(state[key].shape), tuple(own[key].shape)
+    if len(theirs) == 5 and len(ours) == 4:
+        return f"{report.source} holds a video model's weights, which an image model cannot take ({key} is {theirs})"
+    if key == STEM and (theirs[0], *theirs[2:]) == (ours[0], *ours[2:]):
+        return (
+            f"{report.source} is for {theirs[1]} input channels, and the model for {ours[1]}: make it with "
+            f"in_channels={theirs[1]}, or let its stem start fresh with load_weights(..., min_share=0)"
+        )
+    return of_another_model(report, state, own)
