@@ -19,7 +19,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("source", metavar="SOURCE", help="file or URL, of any publisher")
     parser.add_argument("out", metavar="OUT.safetensors", type=Path, help="file to write")
     parser.add_argument(
-        "--model", metavar="NAME", help="load the weights into this model first, and write only if they fit"
+        "--model",
+        metavar="NAME",
+        help="the model they are for: write only if it takes them as they are, without resizing or inflating any",
     )
     parser.add_argument(
         "--format", choices=FORMATS, default="official", help="whose names to write: official (ours) by default"
@@ -33,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if done.report is not None:
         print(done.report)
     print(f"{args.source}: {done.found} names")
-    print(f"{args.out}: {args.format} names, {done.num_tensors} tensors, {done.num_parameters:,} parameters")
+    print(f"{args.out}: {done.written} names, {done.num_tensors} tensors, {done.num_parameters:,} parameters")
     return 0
 
 

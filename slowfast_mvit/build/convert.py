@@ -12,12 +12,11 @@ from slowfast_mvit.weights.files import write_safetensors
 from slowfast_mvit.weights.formats import (
     FORMATS,
     detect_format,
-    find_format,
     from_official,
+    known_format,
     to_official,
-    without_wrapper,
 )
-from slowfast_mvit.weights.load import OWN_NAMES, load_weights, read_source
+from slowfast_mvit.weights.load import OWN_NAMES, load_weights, publisher, read_source
 from slowfast_mvit.weights.report import LoadReport
 
 
@@ -26,12 +25,13 @@ class Conversion:
     """What was converted.
 
     Attributes:
-        found: format of the source's names.
+        found, written: format of the source's names, and of those in the file.
         num_tensors, num_parameters: that were written.
         report: of loading them into the model that was named; None without one.
     """
 
     found: str
+    written: str
     num_tensors: int
     num_parameters: int
     report: LoadReport | None
@@ -41,12 +41,13 @@ def convert_weights(source: str | Path, out: Path, *, model: str | None = None, 
     """Write the weights of a file or URL, whosever they are, as safetensors.
 
     The tensors are the source's, bitwise; only their names change, and how they are joined or split. ``load_weights`` takes the
-    file again. The names of the source's classes, where it has them, and where it came from stand in the file's metadata.
+    file again. The names of the source's classes, where it has them, and where and whose it was stand in the file's metadata.
 
     Args:
         source: path or URL, in any format that ``load_weights`` knows.
         out: file to write; it must end in .safetensors.
-        model: a name of :func:`slowfast_mvit.list_models` that must take the weights, or nothing is written.
+        model: a name of :func:`slowfast_mvit.list_models` that must take the weights as they are, without resizing or inflating
+            any, or nothing is written.
         form: whose names to write, a key of :data:`slowfast_mvit.weights.formats.FORMATS`.
 
     Raises:
@@ -57,10 +58,7 @@ def convert_weights(source: str | Path, out: Path, *, model: str | None = None, 
     if form not in FORMATS:
         raise UserError(f"there is no format {form!r}; known are {', '.join(FORMATS)}")
     content = read_source(source)
-    state = unwrap(content, str(source))
-    found = find_format(state)
-    if found is None and (inner := without_wrapper(state)) is not None:
-        state, found = inner, find_format(inner)
+    state, found = known_format(unwrap(content, str(source)))
     if found is None and model is None:
         detect_format(state)  # says which names these are
     if found is None and form != "official":
@@ -69,18 +67,28 @@ def convert_weights(source: str | Path, out: Path, *, model: str | None = None, 
     if model is not None:
         network = create_model(model, num_classes=count_classes(state))
         report = load_weights(network, content, name=str(source))
+        changed = (*report.inflated, *report.resized, *report.other_shape)
+        if changed:
+            raise UserError(
+                f"{model} takes {len(changed)} tensors of {source} only in another shape, for example {changed[0]}: without "
+                "--model they are written as they are"
+            )
     if found is not None:
         state = from_official(to_official(state, found), form)
+    written = OWN_NAMES if found is None else form
+    origin = publisher(content, found)
     names = content.get("label_names", ())
     write_safetensors(
         out,
         state,
-        {"format": form, "source": str(source) if is_url(source) else Path(source).name}
+        {"format": written, "source": str(source) if is_url(source) else Path(source).name}
+        | ({} if origin in (None, "official") else {"converted_from": origin})
         | ({} if model is None else {"model": model})
         | ({"label_names": names} if names else {}),
     )
     return Conversion(
         found=found or OWN_NAMES,
+        written=written,
         num_tensors=len(state),
         num_parameters=sum(tensor.numel() for tensor in state.values() if tensor.is_floating_point()),
         report=report,

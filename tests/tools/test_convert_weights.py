@@ -37,7 +37,8 @@ def test_every_publishers_weights_become_ours(form: str, state, tmp_path: Path, 
     written = load_file(out)
     assert written.keys() == state.keys() and all(torch.equal(written[key], state[key]) for key in state)
     with safe_open(out, "pt") as file:
-        assert file.metadata() == {"format": "official", "source": "theirs.pth", "model": "mvitv2_t"}
+        origin = {} if form == "official" else {"converted_from": form}
+        assert file.metadata() == {"format": "official", "source": "theirs.pth", "model": "mvitv2_t", **origin}
     model = create_model("mvitv2_t", num_classes=6)
     assert load_weights(model, out).is_complete
     assert all(torch.equal(tensor, state[key]) for key, tensor in model.state_dict().items())
@@ -76,14 +77,47 @@ def test_a_baseline_needs_its_name(tmp_path: Path, capsys) -> None:
     source, out = tmp_path / "x3d.pyth", tmp_path / "x3d.safetensors"
     torch.save({"model_state": state}, source)
     assert convert(source, out) == 2
-    assert "the names of the tensors are those of no known publisher" in capsys.readouterr().err
+    assert "name that as the model (--model x3d_m, MODEL.ARCH x3d_m)" in capsys.readouterr().err
     assert convert(source, out, "--model", "x3d_xs", "--format", "timm") == 2
     assert "they can only be written as they are" in capsys.readouterr().err
     assert not out.exists()
     assert convert(source, out, "--model", "x3d_xs") == 0
-    assert "the model's own names" in capsys.readouterr().out
+    said = capsys.readouterr().out.splitlines()
+    assert said[-2] == f"{source}: the model's own names" and said[-1].startswith(f"{out}: the model's own names, ")
+    with safe_open(out, "pt") as file:
+        assert file.metadata()["format"] == "the model's own"
     written = load_file(out)
     assert written.keys() == state.keys() and all(torch.equal(written[key], state[key]) for key in state)
+
+
+def test_what_the_model_takes_in_another_shape_is_not_written(state, tmp_path: Path, capsys) -> None:
+    """Or the file would not be what the report says: images for a video model, tables of another length, pools of two forms."""
+    source, out = tmp_path / "ours.pyth", tmp_path / "out.safetensors"
+    video = create_model("mvitv2_s_16x4", num_classes=6, num_frames=8).state_dict()
+    pools = {key: t[:, :, None] if ".pool_" in key else t for key, t in state.items()}
+    image = create_model("mvitv2_s", num_classes=6).state_dict()
+    for name, weights, said in (
+        ("mvitv2_s_16x4", image, "mvitv2_s_16x4 takes 67 tensors of"),  # 48 pools, the stem, 16 + 2 tables
+        ("mvitv2_s_16x4", video, "mvitv2_s_16x4 takes 16 tensors of"),
+        ("mvitv2_s", video, "holds a video model's weights"),
+        ("mvitv2_t", pools, "mvitv2_t takes 30 tensors of"),
+    ):
+        torch.save(weights, source)
+        assert convert(source, out, "--model", name) == 2
+        assert said in capsys.readouterr().err and not out.exists()
+        assert convert(source, out) == 0
+        written = load_file(out)
+        assert written.keys() == weights.keys() and all(torch.equal(written[key], weights[key]) for key in weights)
+        out.unlink()
+
+
+def test_pytorchvideos_norms_are_kept_in_mind(tmp_path: Path) -> None:
+    state = create_model("mvitv1_b_16", num_classes=6).state_dict()
+    source, once, twice = tmp_path / "theirs.pth", tmp_path / "once.safetensors", tmp_path / "twice.safetensors"
+    torch.save(from_official(state, "pytorchvideo"), source)
+    assert convert(source, once, "--model", "mvitv1_b_16") == 0 and convert(once, twice, "--format", "mmaction2") == 0
+    for path in (once, twice):
+        assert create_model("mvitv1_b_16", pretrained=path).arch.pool_norm_eps == 1e-5
 
 
 def test_mistakes_end_in_one_sentence_and_write_nothing(state, tmp_path: Path, capsys) -> None:
