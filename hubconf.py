@@ -1,6 +1,6 @@
 """Every model for torch.hub: ``torch.hub.load(REPOSITORY, "mvitv2_s_16x4", pretrained=True)``.
 
-``torch.hub.list`` names them, ``torch.hub.help`` says what each takes.
+``slowfast_mvit.list_models()`` names them, and ``help(slowfast_mvit.create_model)`` says what each takes.
 """
 
 from collections.abc import Callable as _Callable

@@ -12,7 +12,15 @@ class UserError(ValueError):
 
 
 def closest(name: str, known: Iterable[str]) -> str:
-    """The end of a sentence about an unknown name: the known one that it resembles, or all of them."""
+    """The end of a sentence about an unknown name: the known one that it resembles, or all of them.
+
+    Capitals, and dashes for underscores, make no difference.
+    """
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1)
-    return f"did you mean {close[0]}?" if close else f"known are {', '.join(names)}"
+    plain = {_plain(known_name): known_name for known_name in names}
+    close = difflib.get_close_matches(_plain(name), plain, n=1)
+    return f"did you mean {plain[close[0]]}?" if close else f"known are {', '.join(names)}"
+
+
+def _plain(name: str) -> str:
+    return name.casefold().replace("-", "_")

@@ -139,6 +139,7 @@ def test_public_names_are_there():
     import slowfast_mvit
 
     assert all(getattr(slowfast_mvit, name) for name in slowfast_mvit.__all__)
+    assert set(slowfast_mvit.__all__) <= set(dir(slowfast_mvit))
     with pytest.raises(AttributeError, match="has no attribute 'create_modle'"):
         slowfast_mvit.create_modle  # noqa: B018
 

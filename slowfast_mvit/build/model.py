@@ -1,5 +1,6 @@
 """Models by name, and models by config."""
 
+import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from slowfast_mvit.build.arguments import check_arguments
 from slowfast_mvit.build.pretrained import create_pretrained
 from slowfast_mvit.config.schema import Config
 from slowfast_mvit.errors import UserError, closest
@@ -17,9 +19,9 @@ from slowfast_mvit.models.switches import apply_switches
 from slowfast_mvit.models.variants import VARIANTS, default_classes
 
 
-def list_models() -> list[str]:
-    """Names that :func:`create_model` knows."""
-    return sorted([*VARIANTS, *BASELINES])
+def list_models(pattern: str = "*") -> list[str]:
+    """Names that :func:`create_model` knows, or those that fit a pattern as for files: ``mvitv2*``."""
+    return sorted(fnmatch.filter([*VARIANTS, *BASELINES], pattern))
 
 
 def create_model(
@@ -59,15 +61,16 @@ def create_model(
     """
     if name not in VARIANTS and name not in BASELINES:
         raise UserError(f"there is no model {name!r}; {closest(name, list_models())}")
+    arguments = {
+        "num_classes": num_classes,
+        "num_frames": num_frames,
+        "crop_size": crop_size,
+        "in_channels": in_channels,
+        "drop_path_rate": drop_path_rate,
+        "dropout_rate": dropout_rate,
+    }
+    check_arguments(arguments, switches)
     if pretrained is not None and pretrained is not False:
-        arguments = {
-            "num_classes": num_classes,
-            "num_frames": num_frames,
-            "crop_size": crop_size,
-            "in_channels": in_channels,
-            "drop_path_rate": drop_path_rate,
-            "dropout_rate": dropout_rate,
-        }
         return create_pretrained(create_model, name, pretrained, {**arguments, **switches})
     if name in BASELINES:
         _refuse_for_baseline(name, {"drop_path_rate": drop_path_rate, **switches})
@@ -80,8 +83,6 @@ def create_model(
             dropout_rate=dropout_rate or 0.0,
         )
     arch = apply_switches(_sized(name, num_frames, crop_size), **switches)
-    if num_classes is not None and num_classes < 1:
-        raise UserError(f"num_classes is {num_classes}; it must be at least 1")
     return MViT(
         arch,
         default_classes(name) if num_classes is None else num_classes,
@@ -105,9 +106,9 @@ def _sized(name: str, num_frames: int | None, crop_size: int | tuple[int, int] |
     if num_frames is not None:
         if not frames:
             raise UserError(f"{name} is a model for images; it takes no num_frames")
-        frames = [num_frames]
+        frames = [int(num_frames)]
     if crop_size is not None:
-        height, width = (crop_size, crop_size) if isinstance(crop_size, int) else crop_size
+        height, width = map(int, crop_size if isinstance(crop_size, tuple) else (crop_size, crop_size))
     arch = replace(arch, input_size=(*frames, height, width))
     axes = ("num_frames", "height", "width")[-len(arch.input_size) :]
     for axis, size, stride in zip(axes, arch.input_size, arch.patch_stride, strict=True):
@@ -122,6 +123,8 @@ def build_model(config: Config) -> nn.Module:
     Raises:
         UserError: the config asks for a model that this version cannot build.
     """
+    if not isinstance(config, Config):
+        raise UserError(f"build_model takes a config, as of load_config(path), and not a {type(config).__name__}")
     if config.MODEL.ARCH in BASELINES:
         return create_baseline(
             config.MODEL.ARCH,

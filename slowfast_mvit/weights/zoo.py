@@ -6,6 +6,7 @@ from slowfast_mvit.errors import UserError, closest
 from slowfast_mvit.weights.published import Published
 from slowfast_mvit.weights.table import PUBLISHED
 
+WITHOUT_WEIGHTS = frozenset({"mvitv1_b_24_32x3", "mvitv1_b_24", "vit_b_16"})  # models that nobody published a file for
 _VIDEO = frozenset({"mvitv2_s_16x4", "mvitv2_b_32x3", "mvitv2_l_40x3"})
 _IMAGE = frozenset({"mvitv2_t", "mvitv2_s", "mvitv2_b", "mvitv2_l", "mvitv2_h"})
 
@@ -46,15 +47,14 @@ def list_weights(model: str | None = None) -> list[Published]:
     """Published weights, of one model or of all, in the order of the table; ``print(*list_weights(), sep="\\n")`` shows them.
 
     Raises:
-        UserError: no weights are known for a model of that name.
+        UserError: there is no model of that name.
     """
     if model is None:
         return list(PUBLISHED)
-    found = [entry for entry in PUBLISHED if entry.model == model]
-    if not found:
-        hint = closest(model, {entry.model for entry in PUBLISHED})
-        raise UserError(f"no published weights are known for {model!r}; {hint}")
-    return found
+    known = {entry.model for entry in PUBLISHED} | WITHOUT_WEIGHTS
+    if model not in known:
+        raise UserError(f"there is no model {model!r}; {closest(model, known)}")
+    return [entry for entry in PUBLISHED if entry.model == model]
 
 
 def tags(model: str) -> list[str]:
@@ -100,7 +100,7 @@ def _nothing(model: str, pretrained: bool | str) -> str:
     elif pretrained is not True and elsewhere:
         why = f": those are weights of {', '.join(elsewhere)}"
     elif pretrained is not True and close:
-        why = f", did you mean {close[0]!r}?"
-    what = "of its own" if pretrained is True else repr(pretrained)
-    there = f"it has {', '.join(known)}" if known else "none are known"
-    return f"{model} has no published weights {what}{why}; {there}, or give the path or URL of a file"
+        why = f", perhaps {close[0]!r} is meant"
+    what = f" {pretrained!r}" if pretrained is not True else " of its own" if known else ""
+    there = f"it has {', '.join(known)}, or" if known else "you can"
+    return f"{model} has no published weights{what}{why}; {there} give the path or URL of a file"

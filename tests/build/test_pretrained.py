@@ -203,7 +203,7 @@ def test_what_cannot_be_loaded(image_file, tmp_path) -> None:
     for name, pretrained, said in (
         ("mvitv2_x", True, "there is no model 'mvitv2_x'; did you mean mvitv2_"),
         ("mvitv2_h", True, "ImageNet-1K weights of MViTv2-H were never released"),
-        ("mvitv2_t", "in2k", "mvitv2_t has no published weights 'in2k', did you mean 'in1k'?"),
+        ("mvitv2_t", "in2k", "mvitv2_t has no published weights 'in2k', perhaps 'in1k' is meant; it has in1k"),
         ("mvitv2_t", "", "mvitv2_t has no published weights ''"),
         ("mvitv2_t", {}, "pretrained is a dict; it must be True, a tag, a path or a URL (for a state dict there is"),
         ("mvitv2_t", 1, "pretrained is a int; it must be True, a tag, a path or a URL"),

@@ -8,7 +8,7 @@ import pytest
 from slowfast_mvit.build.model import create_model, list_models
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.weights.table import PUBLISHED
-from slowfast_mvit.weights.zoo import find, list_weights, tags
+from slowfast_mvit.weights.zoo import WITHOUT_WEIGHTS, find, list_weights, tags
 
 META = "https://dl.fbaipublicfiles.com/"
 V2 = META + "pyslowfast/model_zoo/mvitv2/pysf_video_models/"
@@ -227,9 +227,14 @@ def test_a_models_own(model: str, tag: str) -> None:
         ("mvitv2_h", "in1k", "ImageNet-1K weights of MViTv2-H were never released"),
         ("mvitv2_b", "coco_mask_rcnn", "Mask R-CNN with MViTv2-S, B or L was never released"),
         ("mvitv2_b", "in21k", "those are weights of mvitv2_b_in21k, mvitv2_l_in21k, mvitv2_h_in21k"),
-        ("mvitv2_s_16x4", "sssv2", "did you mean 'ssv2'?; it has k400, ssv2, torchvision_k400, mmaction2_k400"),
+        (
+            "mvitv2_s_16x4",
+            "sssv2",
+            "'sssv2', perhaps 'ssv2' is meant; it has k400, ssv2, torchvision_k400, mmaction2_k400",
+        ),
         ("mvitv2_t", "banana", "it has in1k, detectron2_in1k, coco_mask_rcnn, coco_cascade, or give the path or URL"),
-        ("vit_b_16", True, "vit_b_16 has no published weights of its own; none are known, or give the path or URL"),
+        ("vit_b_16", True, "vit_b_16 has no published weights; you can give the path or URL of a file"),
+        ("vit_b_16", "k40", "vit_b_16 has no published weights 'k40'; you can give the path or URL of a file"),
         ("mvitv2_t", "timm_in1k", "timm/mvitv2_tiny.fb_in1k lies on the Hugging Face hub: download its"),
         ("mvitv1_b_16x4", "rev_k400", "a reversible model carries two streams through its blocks"),
     ],
@@ -245,8 +250,12 @@ def test_lists() -> None:
     assert [entry.tag for entry in list_weights("mvitv1_b_16x4")] == ["k400", "torchvision_k400", "rev_k400"]
     assert tags("mvitv1_b_16x4") == ["k400", "torchvision_k400"]
     assert tags("vit_b_16") == []
-    with pytest.raises(UserError, match=r"known for 'mvitv2_s_16x5'; did you mean mvitv2_s_16x4\?"):
+    with pytest.raises(UserError, match=r"there is no model 'mvitv2_s_16x5'; did you mean mvitv2_s_16x4\?"):
         list_weights("mvitv2_s_16x5")
+
+
+def test_every_model_has_a_list() -> None:
+    assert {name for name in list_models() if list_weights(name) == []} == WITHOUT_WEIGHTS
 
 
 def test_an_entry_reads_as_a_line() -> None:
