@@ -5,10 +5,13 @@ python tools/model_stats.py [NAME ...] [--csv FILE]
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Sequence
 
 from slowfast_mvit.build.model_stats import footnotes, model_stats, stats_table
 from slowfast_mvit.errors import UserError
+
+WIDTH = 130  # of the footnotes, about that of the table
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     print(stats_table(stats))
     for number, text in footnotes(stats).items():
-        print(f"\n[{number}] {text}")
+        print(f"\n{textwrap.fill(f'[{number}] {text}', WIDTH, subsequent_indent='    ')}")
     return 0
 
 

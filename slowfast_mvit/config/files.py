@@ -1,6 +1,6 @@
 """YAML files and override lists, read into flat entries: a dotted key, its raw value, and where it was written."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -144,6 +144,14 @@ class _Flattener:
 def parse_overrides(overrides: Sequence[Raw]) -> Reading:
     """Read a flat list KEY VALUE KEY VALUE ...; of a key given twice the last counts."""
     reading = Reading()
+    if isinstance(overrides, str | Mapping):
+        what = "a single text" if isinstance(overrides, str) else "a mapping"
+        reading.problems.append(f"overrides: expected a flat list [KEY, VALUE, KEY, VALUE, ...], got {what}")
+        return reading
+    joined = next((key for key in overrides[::2] if "=" in str(key)), None)
+    if joined is not None:
+        reading.problems.append(f"command line: {joined}: write KEY VALUE, without =")
+        return reading
     if len(overrides) % 2:
         reading.problems.append(
             f"command line: overrides are pairs KEY VALUE, but {overrides[-1]!r} at the end stands alone"

@@ -101,6 +101,9 @@ class MViT(nn.Module):
 
     def forward_tokens(self, x: Tensor) -> tuple[Tensor, Axes]:
         """Tokens [B, prefix + N, dim] after the last block, before the last norm, and their grid."""
+        if x.dim() != len(self.arch.input_size) + 2:
+            wanted = "video [B, C, T, H, W]" if len(self.arch.input_size) == 3 else "images [B, C, H, W]"
+            raise ValueError(f"this model takes {wanted}, and not a tensor of shape {list(x.shape)}")
         tokens, grid = self.patch_embed(x)
         if self.cls_token is not None:
             tokens = torch.cat((self.cls_token.expand(len(tokens), -1, -1), tokens), dim=1)

@@ -83,6 +83,11 @@ def apply_switches(arch: Architecture, **switches: Any) -> Architecture:
     arch = replace(arch, **changes)
     if "positions" in switches:
         arch = _with_positions(arch, switches["positions"])
+    if arch.rel_pos_terms != "q" and not (arch.rel_pos_space or arch.rel_pos_time):
+        raise UserError(
+            f"rel_pos_terms (MVIT.REL_POS_TERMS) is {arch.rel_pos_terms!r}, but this model has no relative positions: take "
+            "positions='decomposed' (MVIT.POSITIONS), or leave it out"
+        )
     if "full_q_pooling" in switches:
         arch = replace(arch, pool_q_stride=_query_pools(arch, every_block=switches["full_q_pooling"]))
     if "attention" in switches or "kv_stride" in switches:

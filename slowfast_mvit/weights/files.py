@@ -78,6 +78,8 @@ def read_weights(path: Path) -> dict[str, Any]:
         asks = _ASKS_FOR_CODE.search(str(error)) if isinstance(error, pickle.UnpicklingError) else None
         if asks:
             raise UserError(_asks_for_code(path, asks["named"] or "a call")) from error
+        if kind == "safetensors" and _is_shorter_than_its_header_says(path):
+            raise UserError(_cut_short(path)) from error
         raise UserError(_damaged(path, _reason(error))) from error
     if not isinstance(content, dict):
         raise UserError(f"{path} holds a {type(content).__name__}, not a checkpoint")
@@ -128,6 +130,10 @@ def _missing(path: Path) -> str:
     return f"the checkpoint {path} does not exist"
 
 
+def _cut_short(path: Path) -> str:
+    return f"{path} is cut short: the download or the copy did not finish; do it again"
+
+
 def _damaged(path: Path, reason: str) -> str:
     return f"{path} cannot be loaded as a checkpoint, it is damaged or of another kind: {reason}"
 
@@ -173,7 +179,7 @@ def _kind_of_zip(path: Path) -> str:
     except DAMAGED as error:
         raise UserError(_damaged(path, _reason(error))) from error
     if names is None:
-        raise UserError(f"{path} is cut short: the download or the copy did not finish; do it again")
+        raise UserError(_cut_short(path))
     if "constants.pkl" in names:
         raise UserError(_asks_for_code(path, "TorchScript, which is a program"))
     if "data.pkl" not in names:
@@ -196,6 +202,19 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
     if "label_names" in metadata:
         content["label_names"] = json.loads(metadata["label_names"])
     return content
+
+
+def _is_shorter_than_its_header_says(path: Path) -> bool:
+    """Whether a damaged safetensors file ends before its last tensor does."""
+    data = path.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    if len(data) < 8 + length:
+        return True
+    try:
+        header = json.loads(data[8 : 8 + length])
+        return len(data) < 8 + length + max(entry["data_offsets"][1] for entry in header.values() if "dtype" in entry)
+    except DAMAGED:
+        return False
 
 
 def _read_pickle(path: Path) -> Any:

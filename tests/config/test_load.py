@@ -230,6 +230,26 @@ def test_odd_overrides(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["MODEL.NUM_CLASSES=10"], "command line: MODEL.NUM_CLASSES=10: write KEY VALUE, without ="),
+        (["NUM_GPUS", "0", "A=1", "B=2"], "command line: A=1: write KEY VALUE, without ="),
+        (
+            {"MODEL.NUM_CLASSES": 10},
+            "overrides: expected a flat list [KEY, VALUE, KEY, VALUE, ...], got a mapping",
+        ),
+        ("MODEL.NUM_CLASSES 10", "overrides: expected a flat list [KEY, VALUE, KEY, VALUE, ...], got a single text"),
+    ],
+)
+def test_overrides_of_other_forms(tmp_path: Path, overrides: object, said: str) -> None:
+    assert problems(write(tmp_path, GOOD), overrides) == [said]
+
+
+def test_a_value_may_hold_an_equals_sign(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path, GOOD), ["OUTPUT_DIR", "a=b"]).OUTPUT_DIR == "a=b"
+
+
 def test_a_misspelt_key_leaves_no_second_problem(tmp_path: Path) -> None:
     path = write(tmp_path, "DATA:\n  TEST_CROPSIZE: 224\n")
     assert problems(path) == ["a.yaml:2: unknown key DATA.TEST_CROPSIZE; did you mean DATA.TEST_CROP_SIZE?"]

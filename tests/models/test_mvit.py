@@ -1,6 +1,7 @@
 """The whole model: against the plain formula and torchvision, published sizes, any input extent, initial values."""
 
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -29,6 +30,21 @@ def make_input(*shape, seed=3):
 
 def clip_for(arch, batch=2):
     return make_input(batch, 3, *((4, 32, 32) if len(arch.input_size) == 3 else (32, 32)))
+
+
+@pytest.mark.parametrize(
+    ("arch", "shape", "wanted"),
+    [
+        (VIDEO, (2, 3, 32, 32), "video [B, C, T, H, W]"),  # would pass for a single clip without its batch axis
+        (VIDEO, (32, 32), "video [B, C, T, H, W]"),
+        (IMAGE, (2, 3, 4, 32, 32), "images [B, C, H, W]"),
+        (IMAGE, (3, 32, 32), "images [B, C, H, W]"),
+    ],
+)
+def test_input_of_another_kind(arch, shape, wanted):
+    said = f"this model takes {wanted}, and not a tensor of shape {list(shape)}"
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+        make_model(arch)(torch.zeros(shape))
 
 
 # Against the plain formula.

@@ -57,6 +57,20 @@ def test_switches_that_are_fields(switch):
     assert apply_switches(S, **switch) == replace(S, **switch)
 
 
+@pytest.mark.parametrize(
+    ("arch", "switches"),
+    [(S, {"positions": "none"}), (S, {"positions": "absolute"}), (VARIANTS["mvitv1_b_16"], {}), (VIT, {})],
+)
+def test_terms_without_relative_positions(arch, switches):
+    for terms in TERMS[1:]:
+        with pytest.raises(
+            UserError, match=rf"rel_pos_terms \(MVIT.REL_POS_TERMS\) is '{terms}', but this model has no relative"
+        ):
+            apply_switches(arch, rel_pos_terms=terms, **switches)
+    assert apply_switches(arch, rel_pos_terms="q", **switches).rel_pos_terms == "q"
+    assert apply_switches(arch, rel_pos_terms="qk", positions="relative_space").rel_pos_terms == "qk"
+
+
 def test_full_query_pooling():
     strided = ((1, (1, 2, 2)), (3, (1, 2, 2)), (14, (1, 2, 2)))
     without = apply_switches(S, full_q_pooling=False)
