@@ -97,8 +97,15 @@ def test_checkpoint_of_another_model(failing, config_file: Path, tmp_path: Path)
     weights = tmp_path / "run" / "checkpoints" / "checkpoint_epoch_00001.pyth"
     said = failing("TRAIN.ENABLE", "False", "TEST.CHECKPOINT_FILE_PATH", str(weights), "MVIT.EMBED_DIM", "16")
     assert "weights of another model" in said and str(weights) in said
-    said = failing("MVIT.EMBED_DIM", "16")  # resuming in the folder of another model
-    assert "weights of another model" in said
+    for another in (("MVIT.EMBED_DIM", "16"), ("MODEL.ARCH", "x3d_xs"), ("MODEL.NUM_CLASSES", "9")):
+        said = failing(*another)  # resuming in the folder of another model
+        assert said.startswith(
+            f"OUTPUT_DIR {tmp_path / 'run'} holds another model's run, use another OUTPUT_DIR: {weights}"
+        )
+    said = failing("TRAIN.ENABLE", "False", "TEST.CHECKPOINT_FILE_PATH", str(weights), "MODEL.NUM_CLASSES", "9")
+    assert (
+        said == f"{weights} has a head of 8 classes, and the model one of 9: set num_classes (MODEL.NUM_CLASSES) to 8"
+    )
     assert weights.exists()
 
 

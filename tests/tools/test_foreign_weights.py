@@ -8,6 +8,8 @@ import pytest
 import run_net
 import torch
 
+from slowfast_mvit.build.model import build_model
+from slowfast_mvit.config.load import load_config
 from slowfast_mvit.weights.formats import FORMATS, from_official
 from tests.weights.server import file_server
 
@@ -47,6 +49,23 @@ def test_a_test_demands_the_head(config_file: Path, tmp_path: Path, trained: dic
         "2 tensors missing, 0 unexpected, 0 of another shape (head.projection.weight is missing"
         in capsys.readouterr().err
     )
+
+
+def test_a_test_wants_no_image_weights(config_file: Path, tmp_path: Path, capsys) -> None:
+    config = load_config(config_file)
+    state = {
+        name: tensor[:, :, 1] if tensor.dim() == 5 else tensor
+        for name, tensor in build_model(config).state_dict().items()
+        if not name.endswith("rel_pos_t")
+    }
+    path = tmp_path / "image.pth"
+    torch.save(state, path)
+    assert run(config_file, *TEST_ONLY, str(path)) == 2
+    assert f"error: {path} holds image weights: a test, or a run that goes on, needs this model's own" in (
+        capsys.readouterr().err
+    )
+    start = ("TRAIN.CHECKPOINT_FILE_PATH", str(path), "SOLVER.MAX_EPOCH", "1", "TEST.ENABLE", "False")
+    assert run(config_file, *start) == 0
 
 
 def test_weights_from_the_net(
