@@ -15,7 +15,7 @@ from slowfast_mvit.weights.files import read_weights
 from slowfast_mvit.weights.formats import detect_format, known_format, pool_norm_eps, to_official
 from slowfast_mvit.weights.inflate import inflate
 from slowfast_mvit.weights.report import LoadReport, of_another_model, other_classes, other_convolutions
-from slowfast_mvit.weights.resize import adapt, is_convolution
+from slowfast_mvit.weights.resize import adapt
 from slowfast_mvit.weights.table import PUBLISHED
 
 OWN_NAMES = "the model's own"
@@ -43,8 +43,8 @@ def load_weights(
         model: receives the weights. It is left as it was if anything is raised.
         source: a file, a URL (fetched once and kept), or a state dict, bare or in its publisher's container.
         inflation: rule for image weights in a video model, see :func:`slowfast_mvit.weights.inflate.inflate`.
-        min_share: the share of the backbone's parameters, by number of elements, that must arrive, 0 to 1. Unless it is 0, the
-            stem and the pools must fit too, which are few numbers and without which the others are of no use.
+        min_share: the share of the backbone's parameters, by number of elements, that must arrive, 0 to 1. Unless it is 0,
+            every convolution must fit too (the stem, the pools): few numbers, without which the others are of no use.
         new_head: allow a head of other classes.
         strict: demand every tensor of the model and know every tensor of the source, the head included; inflate nothing.
         name: what the report and the errors call the source; the file or URL by default.
@@ -54,8 +54,8 @@ def load_weights(
     """
     if not isinstance(model, nn.Module):
         raise UserError(f"load_weights takes a model first and its weights second, and not a {type(model).__name__}")
-    if not 0 <= min_share <= 1:
-        raise UserError(f"min_share is {min_share}; it must be 0 to 1")
+    if not isinstance(min_share, int | float) or not 0 <= min_share <= 1:
+        raise UserError(f"min_share is {min_share!r}; it must be 0 to 1")
     if isinstance(source, Mapping):
         content: Mapping[str, Any] = source
         name = name or "the state dict"
@@ -91,8 +91,9 @@ def load_weights(
     )
     if refused_head and (not strict or {*report.other_shape, *report.missing} == set(refused_head)):
         raise UserError(other_classes(report, refused_head, state, own))
-    if min_share > 0 and any(is_convolution(key) for key in report.other_shape):
-        raise UserError(other_convolutions(report, state, own))
+    convolutions = [key for key in report.other_shape if max(state[key].dim(), own[key].dim()) > 3]
+    if convolutions and min_share > 0:
+        raise UserError(other_convolutions(report, convolutions[0], state, own))
     if report.share < min_share or (strict and (not report.is_complete or report.unexpected)):
         raise UserError(of_another_model(report, state, own))
     _check_values(report, state, own)

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from slowfast_mvit.weights.resize import STEM, is_convolution
-
 _SHOWN = 3  # names in a line of the report
 
 
@@ -91,13 +89,12 @@ def other_classes(
     )
 
 
-def other_convolutions(report: LoadReport, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
-    """The sentence for a file whose stem or pools do not fit."""
-    key = next(key for key in report.other_shape if is_convolution(key))
+def other_convolutions(report: LoadReport, key: str, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
+    """The sentence for a file whose convolutions do not fit; ``key`` is the first of them."""
     theirs, ours = tuple(state[key].shape), tuple(own[key].shape)
     if len(theirs) == 5 and len(ours) == 4:
         return f"{report.source} holds a video model's weights, which an image model cannot take ({key} is {theirs})"
-    if key == STEM and (theirs[0], *theirs[2:]) == (ours[0], *ours[2:]):
+    if theirs[:1] + theirs[2:] == ours[:1] + ours[2:]:
         return (
             f"{report.source} is for {theirs[1]} input channels, and the model for {ours[1]}: make it with "
             f"in_channels={theirs[1]}, or let its stem start fresh with load_weights(..., min_share=0)"

@@ -261,6 +261,8 @@ def test_other_input_channels():
         "with load_weights(..., min_share=0)"
     )
     assert load_weights(small(), state, min_share=0).other_shape == ("patch_embed.proj.weight",)
+    said = refusal(create_baseline("x3d_xs", in_channels=1), copied(create_baseline("x3d_xs")))
+    assert "is for 3 input channels, and the model for 1: make it with in_channels=3" in said
 
 
 @pytest.mark.parametrize("name", ["patch_embed.proj.weight", "blocks.2.attn.pool_k.weight"])
@@ -269,6 +271,13 @@ def test_other_kernels(name):
     state[name] = torch.ones(*state[name].shape[:2], 1, 5, 5)
     said = refusal(small(), state)
     assert f"0 tensors missing, 0 unexpected, 1 of another shape ({name} is" in said
+
+
+@pytest.mark.parametrize("shape", [(), (8,), (8, 3), (2, 8, 3, 3, 7, 7)])
+def test_a_stem_that_is_none(shape):
+    assert "1 of another shape (patch_embed.proj.weight is" in refusal(
+        small(), copied(small()) | {"patch_embed.proj.weight": torch.ones(shape)}
+    )
 
 
 def test_absolute_positions_that_a_file_lacks():
@@ -430,8 +439,8 @@ def test_numbers_that_are_not_finite(number):
 def test_arguments_of_other_kinds():
     assert refusal(small(), {}) == "the state dict is empty: there are no weights in it"
     assert refusal(small(), True) == "the weights are a bool; they must be a file, a URL or a state dict"
-    for share in (90, -0.1):
-        assert refusal(small(), copied(small()), min_share=share) == f"min_share is {share}; it must be 0 to 1"
+    for share in (90, -0.1, "0.9"):
+        assert refusal(small(), copied(small()), min_share=share) == f"min_share is {share!r}; it must be 0 to 1"
     with pytest.raises(UserError, match="takes a model first and its weights second, and not a str"):
         load_weights("mvitv2_s_16x4", copied(small()))
 
