@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from slowfast_mvit.models.kernels import attention_kernel
-from slowfast_mvit.models.layout import Architecture, Axes, BlockSpec, PoolSpec
+from slowfast_mvit.models.kernels import QUERIES_AT_A_TIME, attention_kernel, linear
+from slowfast_mvit.models.layout import Architecture, Axes, BlockSpec, PoolSpec, pooled_grid
 from slowfast_mvit.models.pooling import (
     conv_pool,
     depthwise_conv,
@@ -23,6 +23,7 @@ from slowfast_mvit.models.pooling import (
     split_prefix,
 )
 from slowfast_mvit.models.projection import Linear, project
+from slowfast_mvit.models.recompute import recompute
 from slowfast_mvit.models.relpos import key_codes, query_terms
 from slowfast_mvit.models.windows import from_windows, shift_mask, to_windows, window_counts
 
@@ -92,7 +93,8 @@ class PoolingAttention(nn.Module):
         out = attend(q, k, v, q_grid, k_grid)
         if self.residual_pooling:
             out = torch.addcmul(out, q, self._is_patch(q)) if self.num_prefix else out + q
-        return Attended(self.proj(out.flatten(2)), q_grid, skips[0] if skips else None)
+        tokens = linear(out.flatten(2), self.proj.weight, self.proj.bias)
+        return Attended(tokens, q_grid, skips[0] if skips else None)
 
     def _is_patch(self, q: Tensor) -> Tensor:
         """[N, 1, 1]: 0 for the class token, whose query is not added, and 1 for the patches."""
@@ -104,16 +106,22 @@ class PoolingAttention(nn.Module):
         self, x: Tensor, grid: Sequence[int], names: str, pool: PoolSpec | None
     ) -> tuple[tuple[Tensor, ...], Axes]:
         """Projected tokens [B, *, len(names) * C] -> for each name pooled, normalised heads [B, *, heads, D]; their grid."""
-        prefix, tokens = split_prefix(x, self.num_prefix if pool is not None else 0)
-        if pool is not None and self.pool_mode == "conv":
-            kernels = [self.get_parameter(f"pool_{name}.weight") for name in names]
-            tokens, grid = conv_pool(tokens, grid, kernels, pool)
-        elif pool is not None:
-            tokens, grid = fixed_pool(tokens, grid, pool, self.pool_mode)
+        grid = tuple(grid)
+        if pool is None:
+            return x.unflatten(-1, (len(names), self.num_heads, -1)).unbind(2), grid
+        # Of a learned pool only its input is kept: a depthwise convolution costs a fiftieth of a block.
+        heads = recompute(lambda tokens: self._pooled(tokens, grid, names, pool), x)
+        return heads, pooled_grid(grid, pool)
+
+    def _pooled(self, x: Tensor, grid: Axes, names: str, pool: PoolSpec) -> tuple[Tensor, ...]:
+        prefix, tokens = split_prefix(x, self.num_prefix)
+        if self.pool_mode != "conv":
+            tokens = fixed_pool(tokens, grid, pool, self.pool_mode)
+            return join_prefix(prefix, tokens).unflatten(-1, (len(names), self.num_heads, -1)).unbind(2)
+        tokens = conv_pool(tokens, grid, [self.get_parameter(f"pool_{name}.weight") for name in names], pool)
         heads = join_prefix(prefix, tokens).unflatten(-1, (len(names), self.num_heads, -1)).unbind(2)
-        if pool is not None and self.pool_mode == "conv":
-            heads = tuple(self.get_submodule(f"norm_{name}")(part) for name, part in zip(names, heads, strict=True))
-        return tuple(part.to(x.dtype) for part in heads), tuple(grid)
+        norms = (self.get_submodule(f"norm_{name}") for name in names)
+        return tuple(norm(part).to(x.dtype) for norm, part in zip(norms, heads, strict=True))
 
     def _attend_locally(self, q: Tensor, k: Tensor, v: Tensor, q_grid: Axes, k_grid: Axes) -> Tensor:
         """:meth:`_attend` inside each window of the grid."""
@@ -161,11 +169,10 @@ class PoolingAttention(nn.Module):
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
     """Softmax attention without a scale: q [B, heads, N, E], k [B, heads, M, E], v [B, heads, M, D] -> [B, heads, N, D]."""
     needs_grad = torch.is_grad_enabled() and q.requires_grad
-    if attention_kernel(q.device.type, q.dtype, needs_grad=needs_grad) == "plain":
-        logits = q @ k.transpose(2, 3)
-        if mask is not None:
-            logits = logits.masked_fill(~mask, float("-inf"))
-        return logits.softmax(dim=-1) @ v
+    kernel = attention_kernel(q.device.type, q.dtype, needs_grad=needs_grad)
+    if kernel == "chunked" and mask is None and not torch.compiler.is_compiling():
+        keys = k.transpose(2, 3)
+        return torch.cat([(part @ keys).softmax(dim=-1) @ v for part in q.split(QUERIES_AT_A_TIME, dim=2)], dim=2)
     D, E = v.shape[-1], q.shape[-1]
     # The fused kernels want values as wide as queries.
     return F.scaled_dot_product_attention(q, k, F.pad(v, (0, E - D)), attn_mask=mask, scale=1.0)[..., :D]

@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from slowfast_mvit.models.layout import Architecture, Axes, BlockSpec, PoolSpec, plan_blocks, table_groups
+from slowfast_mvit.models.layout import (
+    Architecture,
+    Axes,
+    BlockSpec,
+    convolved_grid,
+    plan_blocks,
+    pooled_grid,
+    table_groups,
+)
 from slowfast_mvit.models.windows import window_counts
 
 LAYER_NORM_FLOPS = 5
@@ -35,7 +43,7 @@ def count_flops(
 ) -> Flops:
     """FLOPs for one input of ``input_size`` (the planned size by default)."""
     size = tuple(input_size or arch.input_size)
-    grid = _convolved(size, arch.patch_kernel, arch.patch_stride, arch.patch_padding)
+    grid = convolved_grid(size, arch.patch_kernel, arch.patch_stride, arch.patch_padding)
     flops = Flops(prod(grid) * arch.embed_dim * in_channels * prod(arch.patch_kernel), 0)
     prefix = int(arch.cls_token)
     specs = plan_blocks(arch)
@@ -48,7 +56,7 @@ def count_flops(
 
 def _block(spec: BlockSpec, arch: Architecture, grid: Axes, prefix: int) -> tuple[Flops, Axes]:
     """FLOPs of a block on ``grid``, and the grid that it leaves."""
-    q_grid, k_grid = _pooled(grid, spec.pool_q), _pooled(grid, spec.pool_kv)
+    q_grid, k_grid = pooled_grid(grid, spec.pool_q), pooled_grid(grid, spec.pool_kv)
     N, Q = (prod(g) + prefix for g in (grid, q_grid))
     C = spec.dim_att
     products = N * spec.dim * 3 * C  # queries, keys and values
@@ -82,13 +90,3 @@ def _attention(spec: BlockSpec, arch: Architecture, q_grid: Axes, k_grid: Axes, 
         costs = {"q": prod(q_grid) * keys, "k": prod(k_grid) * queries, "v": prod(q_grid) * keys}
         products += sum(costs[term] for term in arch.rel_pos_terms)
     return windows * products * spec.dim_att
-
-
-def _pooled(grid: Axes, pool: PoolSpec | None) -> Axes:
-    if pool is None:
-        return grid
-    return _convolved(grid, pool.kernel, pool.stride, tuple(k // 2 for k in pool.kernel))
-
-
-def _convolved(size: Axes, kernel: Axes, stride: Axes, padding: Axes) -> Axes:
-    return tuple((n + 2 * p - k) // s + 1 for n, k, s, p in zip(size, kernel, stride, padding, strict=True))

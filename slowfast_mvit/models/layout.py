@@ -139,6 +139,18 @@ def patch_grid(arch: Architecture) -> Axes:
     return tuple(size // stride for size, stride in zip(arch.input_size, arch.patch_stride, strict=True))
 
 
+def convolved_grid(size: Sequence[int], kernel: Axes, stride: Axes, padding: Axes) -> Axes:
+    """What a convolution or a pool makes of a grid."""
+    return tuple((n + 2 * p - k) // s + 1 for n, k, s, p in zip(size, kernel, stride, padding, strict=True))
+
+
+def pooled_grid(grid: Sequence[int], pool: PoolSpec | None) -> Axes:
+    """The grid that a pool leaves: ``ceil(extent / stride)`` for odd kernels."""
+    if pool is None:
+        return tuple(grid)
+    return convolved_grid(grid, pool.kernel, pool.stride, tuple(k // 2 for k in pool.kernel))
+
+
 def plan_blocks(arch: Architecture, drop_path_rate: float = 0.0) -> tuple[BlockSpec, ...]:
     """The specification of every block.
 

@@ -36,13 +36,10 @@ def depthwise_conv(channels: int, pool: PoolSpec) -> nn.Module:
     )
 
 
-def conv_pool(
-    tokens: Tensor, grid: Sequence[int], kernels: Sequence[Tensor], pool: PoolSpec
-) -> tuple[Tensor, tuple[int, ...]]:
+def conv_pool(tokens: Tensor, grid: Sequence[int], kernels: Sequence[Tensor], pool: PoolSpec) -> Tensor:
     """Convolve tokens [B, N, C] over their grid, each of ``kernels`` [D, 1, *kernel] over its equal share of the channels.
 
-    A kernel is shared by the heads of its share. Returns the pooled tokens [B, N', C] and their grid, ``ceil(extent / stride)``
-    for odd kernels.
+    A kernel is shared by the heads of its share. Returns the pooled tokens [B, N', C].
     """
     C = tokens.shape[-1]
     heads = C // (len(kernels) * kernels[0].shape[0])
@@ -84,7 +81,7 @@ def needed_tokens(grid: Axes, pool: PoolSpec, num_prefix: int) -> tuple[Tensor, 
     return rows, tuple(map(len, kept)), PoolSpec(pool.kernel, tuple(strides))
 
 
-def fixed_pool(tokens: Tensor, grid: Sequence[int], pool: PoolSpec, mode: str) -> tuple[Tensor, tuple[int, ...]]:
+def fixed_pool(tokens: Tensor, grid: Sequence[int], pool: PoolSpec, mode: str) -> Tensor:
     """Pool of tokens [B, N, C] over their grid without weights: ``max``, or ``avg`` (padding counts as zeros)."""
     volume, padding = _to_volume(tokens, grid), [k // 2 for k in pool.kernel]
     if mode == "avg":
@@ -111,5 +108,5 @@ def _to_volume(tokens: Tensor, grid: Sequence[int]) -> Tensor:
     return tokens.unflatten(1, tuple(grid)).movedim(-1, 1)
 
 
-def _to_tokens(volume: Tensor) -> tuple[Tensor, tuple[int, ...]]:
-    return volume.movedim(1, -1).flatten(1, -2), tuple(volume.shape[2:])
+def _to_tokens(volume: Tensor) -> Tensor:
+    return volume.movedim(1, -1).flatten(1, -2)

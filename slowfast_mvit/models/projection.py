@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from slowfast_mvit.models.kernels import linear
 
 
 class Linear(NamedTuple):
@@ -20,12 +21,12 @@ class Linear(NamedTuple):
     rows: Tensor | None = None
 
 
-def project(x: Tensor, norm: nn.LayerNorm, linears: Sequence[Linear]) -> tuple[Tensor, ...]:
-    """Each of ``linears`` of the normalised tokens ``x`` [B, N, C]: a tuple of [B, N or M, O]."""
+def project(x: Tensor, norm: nn.LayerNorm, maps: Sequence[Linear]) -> tuple[Tensor, ...]:
+    """Each of ``maps`` of the normalised tokens ``x`` [B, N, C]: a tuple of [B, N or M, O]."""
     if not torch.is_grad_enabled() or torch.compiler.is_compiling():  # a compiler makes its own plan of what to keep
-        normed = norm(x)
-        return tuple(F.linear(_select(normed, linear.rows), linear.weight, linear.bias) for linear in linears)
-    flat = [tensor for linear in linears for tensor in linear]
+        normed = norm(x).to(_dtype(x))  # once for all maps
+        return tuple(linear(_select(normed, rows), weight, bias) for weight, bias, rows in maps)
+    flat = [tensor for map_ in maps for tensor in map_]
     return _Project.apply(x, norm.weight, norm.bias, norm.eps, *flat)
 
 
@@ -42,7 +43,7 @@ class _Project(torch.autograd.Function):
         normed = normed.to(_dtype(x))  # once for all maps
         ctx.save_for_backward(x, gain, shift, mean, scale, *flat)
         ctx.eps = eps
-        return tuple(F.linear(_select(normed, map_.rows), map_.weight, map_.bias) for map_ in _linears(flat))
+        return tuple(linear(_select(normed, map_.rows), map_.weight, map_.bias) for map_ in _linears(flat))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:

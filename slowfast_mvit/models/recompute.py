@@ -1,13 +1,16 @@
 """Keeping less for the backward pass: what is cheap to compute is computed again."""
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+_Result = TypeVar("_Result", Tensor, tuple[Tensor, ...])
 
-def recompute(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+
+def recompute(function: Callable[..., _Result], *inputs: Tensor) -> _Result:
     """``function(*inputs)``, of which only ``inputs`` are kept for the backward pass.
 
     It is run again there up to the last tensor that its backward pass needs. A function that ends in a linear layer is so
