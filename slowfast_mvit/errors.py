@@ -12,15 +12,8 @@ class UserError(ValueError):
 
 
 def closest(name: str, known: Iterable[str]) -> str:
-    """The end of a sentence about an unknown name: the known one that it resembles, or all of them.
-
-    Capitals, and dashes for underscores, make no difference.
-    """
+    """The end of a sentence about an unknown name: the known one that it resembles in any spelling, or all of them."""
     names = sorted(known)
-    plain = {_plain(known_name): known_name for known_name in names}
-    close = difflib.get_close_matches(_plain(name), plain, n=1)
-    return f"did you mean {plain[close[0]]}?" if close else f"known are {', '.join(names)}"
-
-
-def _plain(name: str) -> str:
-    return name.casefold().replace("-", "_")
+    folded = {known_name.casefold(): known_name for known_name in names}
+    close = difflib.get_close_matches(name.casefold(), folded, n=1)
+    return f"did you mean {folded[close[0]]}?" if close else f"known are {', '.join(names)}"
