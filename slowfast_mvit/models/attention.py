@@ -12,14 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from slowfast_mvit.models.kernels import QUERIES_AT_A_TIME, attention_kernel, linear
+from slowfast_mvit.models.chunked import chunked_attention
+from slowfast_mvit.models.kernels import attention_kernel, linear
 from slowfast_mvit.models.layout import Architecture, Axes, BlockSpec, PoolSpec, pooled_grid
 from slowfast_mvit.models.pooling import (
     conv_pool,
-    depthwise_conv,
     fixed_pool,
     join_prefix,
     needed_tokens,
+    pool_conv,
     split_prefix,
 )
 from slowfast_mvit.models.projection import Linear, project
@@ -59,7 +60,7 @@ class PoolingAttention(nn.Module):
         self.proj = nn.Linear(spec.dim_att, spec.dim_att)
         for name, pool in zip("qkv", (spec.pool_q, spec.pool_kv, spec.pool_kv), strict=True):
             if pool is not None and self.pool_mode == "conv":
-                self.add_module(f"pool_{name}", depthwise_conv(spec.head_dim, pool))
+                self.add_module(f"pool_{name}", pool_conv(spec.head_dim, pool))
                 self.add_module(f"norm_{name}", nn.LayerNorm(spec.head_dim, eps=arch.pool_norm_eps))
         self.table_names = tuple(f"rel_pos_{name}" for name in AXIS_NAMES[-len(spec.grid) :])
         for name, rows in zip(self.table_names, spec.table_rows, strict=True):
@@ -168,11 +169,9 @@ class PoolingAttention(nn.Module):
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
     """Softmax attention without a scale: q [B, heads, N, E], k [B, heads, M, E], v [B, heads, M, D] -> [B, heads, N, D]."""
-    needs_grad = torch.is_grad_enabled() and q.requires_grad
-    kernel = attention_kernel(q.device.type, q.dtype, needs_grad=needs_grad)
-    if kernel == "chunked" and mask is None and not torch.compiler.is_compiling():
-        keys = k.transpose(2, 3)
-        return torch.cat([(part @ keys).softmax(dim=-1) @ v for part in q.split(QUERIES_AT_A_TIME, dim=2)], dim=2)
+    chunked = attention_kernel(q.device.type, q.dtype) == "chunked"
+    if chunked and mask is None and not torch.compiler.is_compiling():
+        return chunked_attention(q, k, v)
     D, E = v.shape[-1], q.shape[-1]
     # The fused kernels want values as wide as queries.
     return F.scaled_dot_product_attention(q, k, F.pad(v, (0, E - D)), attn_mask=mask, scale=1.0)[..., :D]

@@ -12,18 +12,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from slowfast_mvit.models.depthwise import depthwise_conv
 from slowfast_mvit.models.kernels import pool_dtype
 from slowfast_mvit.models.layout import Axes, PoolSpec
 
 _CONV = {2: nn.Conv2d, 3: nn.Conv3d}
-_CONV_FUNCTION = {2: F.conv2d, 3: F.conv3d}
 _FIXED_POOL: Mapping[str, Mapping[int, Callable[..., Tensor]]] = {
     "max": {2: F.max_pool2d, 3: F.max_pool3d},
     "avg": {2: F.avg_pool2d, 3: F.avg_pool3d},
 }
 
 
-def depthwise_conv(channels: int, pool: PoolSpec) -> nn.Module:
+def pool_conv(channels: int, pool: PoolSpec) -> nn.Module:
     """The learned pool of one head: a depthwise convolution without bias, padding kernel // 2."""
     return _CONV[len(pool.kernel)](
         channels,
@@ -47,13 +47,7 @@ def conv_pool(tokens: Tensor, grid: Sequence[int], kernels: Sequence[Tensor], po
     needs_grad = torch.is_grad_enabled() and tokens.requires_grad
     dtype = pool_dtype(tokens.device.type, tokens.dtype, needs_grad=needs_grad)
     with torch.autocast(tokens.device.type, enabled=False):
-        volume = _CONV_FUNCTION[len(grid)](
-            _to_volume(tokens.to(dtype), grid),
-            weight.to(dtype),
-            stride=pool.stride,
-            padding=[k // 2 for k in pool.kernel],
-            groups=C,
-        )
+        volume = depthwise_conv(_to_volume(tokens.to(dtype), grid), weight.to(dtype), pool.stride)
     return _to_tokens(volume)
 
 

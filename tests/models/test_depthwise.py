@@ -1,0 +1,62 @@
+"""The depthwise convolution's own backward pass against torch's."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slowfast_mvit.models import depthwise
+from slowfast_mvit.models.depthwise import depthwise_conv
+
+extent = st.integers(1, 9)
+step = st.integers(1, 4)
+kernel = st.sampled_from([1, 3, 5])
+
+
+def both(volume, weight, stride):
+    """Output and gradients by ours and by torch."""
+    results = []
+    grad = None
+    for function in (
+        lambda v, w: depthwise_conv(v, w, stride),
+        lambda v, w: (F.conv2d if len(stride) == 2 else F.conv3d)(
+            v, w, stride=stride, padding=[k // 2 for k in w.shape[2:]], groups=len(w)
+        ),
+    ):
+        v, w = volume.clone().requires_grad_(), weight.clone().requires_grad_()
+        out = function(v, w)
+        grad = torch.randn(out.shape) if grad is None else grad
+        results.append((out, *torch.autograd.grad(out, (v, w), grad)))
+    return results
+
+
+def assert_same(ours, theirs):
+    for got, want in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4)
+
+
+@settings(deadline=None)
+@given(st.tuples(extent, extent, extent), st.tuples(step, step, step), st.tuples(kernel, kernel, kernel))
+def test_volumes(size, stride, kernels):
+    volume = torch.randn(2, *size, 4).movedim(-1, 1)
+    assert_same(*both(volume, torch.randn(4, 1, *kernels), stride))
+
+
+@settings(deadline=None)
+@given(st.tuples(extent, extent), st.tuples(step, step), st.tuples(kernel, kernel))
+def test_pictures(size, stride, kernels):
+    assert_same(*both(torch.randn(2, *size, 4).movedim(-1, 1), torch.randn(4, 1, *kernels), stride))
+
+
+@pytest.mark.parametrize("at_a_time", [1, 100, 2**20])
+def test_the_sum_does_not_depend_on_how_many_rows_are_taken_at_a_time(monkeypatch, at_a_time):
+    monkeypatch.setattr(depthwise, "_NUMBERS_AT_A_TIME", at_a_time)
+    assert_same(*both(torch.randn(2, 7, 6, 5, 4).movedim(-1, 1), torch.randn(4, 1, 3, 3, 3), (2, 1, 2)))
+
+
+def test_only_what_is_asked_for():
+    volume, weight = torch.randn(1, 4, 5, 5), torch.randn(4, 1, 3, 3, requires_grad=True)
+    out = depthwise_conv(volume, weight, (1, 1))
+    out.sum().backward()
+    assert volume.grad is None and weight.grad is not None
