@@ -190,7 +190,9 @@ def _restore(
         try:
             report = load_weights(model, content, strict=True, name=str(path))
         except UserError as error:
-            raise UserError(f"OUTPUT_DIR {folder.root} holds another model's run, use another OUTPUT_DIR: {error}") from error
+            raise UserError(
+                f"OUTPUT_DIR {folder.root} holds another model's run, use another OUTPUT_DIR: {error}"
+            ) from error
         if report.resized:
             log_report(report)
         if "optimizer_state" in content:
