@@ -72,7 +72,7 @@ def test_a_baseline_trains_resumes_and_tests(tmp_path: Path) -> None:
 def test_slowfast_tests_in_bfloat16(tmp_path: Path) -> None:
     argv = ["--cfg", RECIPE, "--toy", *SMALL, "MODEL.ARCH", "slowfast_r50", "TRAIN.ENABLE", "False"]
     assert run_net.main([*argv, "MODEL.PRECISION", "bfloat16", "OUTPUT_DIR", str(tmp_path)]) == 0
-    metrics = json.loads((tmp_path / "toy-MVITV2_S_16x4" / "metrics.json").read_text())
+    metrics = json.loads((tmp_path / "toy-MVITV2_S_16x4-slowfast_r50" / "metrics.json").read_text())
     assert (metrics["precision"], metrics["num_videos"]) == ("bfloat16", 4)
 
 
@@ -111,7 +111,7 @@ def test_bfloat16_that_would_be_wrong_is_refused(tmp_path: Path, capsys: pytest.
 def test_the_recipe_itself_trains_a_baseline(arch: str, tmp_path: Path) -> None:
     argv = ["--cfg", RECIPE, "--toy", "NUM_GPUS", "0", "MODEL.ARCH", arch, "OUTPUT_DIR", str(tmp_path)]
     assert run_net.main([*argv, "TEST.NUM_ENSEMBLE_VIEWS", "1", "DATA.TEST_CROP_SIZE", "256"]) == 0
-    folder = tmp_path / "toy-MVITV2_S_16x4"
+    folder = tmp_path / f"toy-MVITV2_S_16x4-{arch}"
     assert "crop 256" in json.loads((folder / "metrics.json").read_text())["protocol"]
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     losses = [line["loss"] for line in lines if line["kind"] == "train"]
