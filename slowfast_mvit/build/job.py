@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from slowfast_mvit.build.data import videos_of
 from slowfast_mvit.build.evaluate import run_test
+from slowfast_mvit.build.precision import precision_of
 from slowfast_mvit.build.readiness import refuse_unbuilt
 from slowfast_mvit.build.run import RunFolder, choose_device
 from slowfast_mvit.build.train import run_training
@@ -34,7 +37,7 @@ def run_job(config: Config, *, random_weights: bool = False) -> dict[str, object
         UserError, VideoError: what the user can mend.
     """
     refuse_unbuilt(config)
-    device = choose_device(config.NUM_GPUS)
+    device = _usable_device(config)
     # A mistake in any list is said before anything is written, and not when the training is over.
     for split in ("train",) * config.TRAIN.ENABLE + ("test",) * config.TEST.ENABLE:
         videos_of(config, split)
@@ -48,6 +51,14 @@ def run_job(config: Config, *, random_weights: bool = False) -> dict[str, object
         raise UserError(f"OUTPUT_DIR {folder.root} cannot be written to: {error.strerror}") from error
     trained = run_training(config, device) if config.TRAIN.ENABLE else None
     return run_test(config, device, trained=trained, random_weights=random_weights) if config.TEST.ENABLE else None
+
+
+def _usable_device(config: Config) -> torch.device:
+    """The device that the config asks for, if it is there and trains the network in the precision that is asked for."""
+    device = choose_device(config.NUM_GPUS)
+    if config.TRAIN.ENABLE:
+        precision_of(config, device, training=True)
+    return device
 
 
 def toy_job(path: str, overrides: Sequence[str]) -> Config:
@@ -66,7 +77,7 @@ def toy_job(path: str, overrides: Sequence[str]) -> Config:
     root = Path("runs" if config.OUTPUT_DIR == "." else config.OUTPUT_DIR) / name
     toy_config = _on_toy_videos(config, root)
     refuse_unbuilt(toy_config)
-    choose_device(toy_config.NUM_GPUS)
+    _usable_device(toy_config)
     for weights in _given_weights(toy_config):
         if weights.resolve().is_relative_to(root.resolve()):
             raise UserError(f"{weights} lies in {root}, which a toy run empties: move it, or set another OUTPUT_DIR")

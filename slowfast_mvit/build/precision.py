@@ -17,14 +17,14 @@ def precision_of(config: Config, device: torch.device, *, training: bool) -> str
     precision = config.MODEL.PRECISION
     if training and precision == "float32" and config.TRAIN.MIXED_PRECISION:
         precision = "auto"
-    # oneDNN (torch 2.14) leaves parts of the gradient of a convolution over fewer frames than its kernel has unset in half
-    # precision. MViT's pools are computed in float32 in training on a CPU; the baselines are such convolutions throughout.
+    # oneDNN (torch 2.14) leaves parts of a kernel's gradient unset in half precision, where the convolution meets fewer frames
+    # than its kernel has. MViT trains its convolutions in float32 on a CPU; the baselines' are PyTorchVideo's.
     unsafe = training and device.type == "cpu" and config.MODEL.ARCH != "mvit"
     if precision == "auto":
         return "bfloat16" if _has_bfloat16(device) and not unsafe else "float32"
     if precision != "float32" and unsafe:
         raise UserError(
-            f"MODEL.PRECISION {precision} gives wrong gradients for {config.MODEL.ARCH} on a CPU: set it to float32 or auto"
+            f"MODEL.PRECISION {precision} can give wrong gradients for {config.MODEL.ARCH} on a CPU: set it to float32 or auto"
         )
     return precision
 

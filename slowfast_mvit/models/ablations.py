@@ -5,7 +5,6 @@ key tokens, D channels of a head.
 """
 
 from dataclasses import replace
-from functools import lru_cache
 from math import prod
 
 import torch
@@ -16,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from slowfast_mvit.models.attention import AXIS_NAMES, PoolingAttention
 from slowfast_mvit.models.layout import Architecture, Axes, BlockSpec, table_groups
 from slowfast_mvit.models.relpos import relative_index
+from slowfast_mvit.ops.caching import cached_table
 from slowfast_mvit.ops.tables import resize_joint_table
 
 
@@ -98,17 +98,16 @@ class PairwiseAttention(PoolingAttention):
         return out + torch.einsum("bnqk,qkd->bnqd", weights[..., first:], vectors["v"]) if "v" in vectors else out
 
 
-@lru_cache(maxsize=64)
+@cached_table(4)  # a table of S at 16 frames takes 79 MB
 def pair_index(group: Axes, q_grid: Axes, k_grid: Axes) -> Tensor:
     """Row of a joint table for every pair of tokens: int64 [N, M]; the last axis of the group runs fastest."""
-    with torch.inference_mode(False):
-        index = torch.zeros((), dtype=torch.int64, device="cpu")
-        for axis in group:
-            shape = [1] * (2 * len(q_grid))
-            shape[axis], shape[len(q_grid) + axis] = q_grid[axis], k_grid[axis]
-            along = relative_index(q_grid[axis], k_grid[axis]).reshape(shape)
-            index = index * _num_distances(q_grid[axis], k_grid[axis]) + along
-        return index.expand(*q_grid, *k_grid).reshape(prod(q_grid), prod(k_grid))
+    index = torch.zeros((), dtype=torch.int64)
+    for axis in group:
+        shape = [1] * (2 * len(q_grid))
+        shape[axis], shape[len(q_grid) + axis] = q_grid[axis], k_grid[axis]
+        along = relative_index(q_grid[axis], k_grid[axis]).reshape(shape)
+        index = index * _num_distances(q_grid[axis], k_grid[axis]) + along
+    return index.expand(*q_grid, *k_grid).reshape(prod(q_grid), prod(k_grid))
 
 
 def _num_distances(num_queries: int, num_keys: int) -> int:

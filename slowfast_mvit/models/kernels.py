@@ -3,6 +3,8 @@
 Measured on 2 cores of an AMD EPYC with AVX-512 and bfloat16 instructions, torch 2.14, for the layers of S 16x4.
 """
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -31,11 +33,23 @@ def linear_kernel(device: str, dtype: torch.dtype, *, needs_grad: bool) -> str:
     return "convolution" if device == "cpu" and dtype != torch.float16 and not needs_grad else "matmul"
 
 
-def pool_dtype(device: str, dtype: torch.dtype, *, needs_grad: bool) -> torch.dtype:
-    """Precision of the pooling convolutions for tokens of ``dtype``."""
-    # On a CPU the backward pass of a depthwise convolution in bfloat16 is five times slower than in float32, and where the
-    # input has fewer frames than the kernel oneDNN leaves parts of the weight's gradient unset (torch 2.14).
+def conv_dtype(device: str, dtype: torch.dtype, *, needs_grad: bool) -> torch.dtype:
+    """Precision of the convolutions, of the stem and of the pools, for an input of ``dtype``."""
+    # On a CPU the backward pass of a depthwise convolution in bfloat16 is five times slower than in float32; and where the
+    # input has fewer frames than the kernel, oneDNN leaves parts of the kernel's gradient unset (torch 2.14).
     return torch.float32 if device == "cpu" and needs_grad else dtype
+
+
+def compute_dtype(x: Tensor) -> torch.dtype:
+    """The precision that work on ``x`` is done in: autocast's where it is on."""
+    kind = x.device.type
+    on = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    return torch.get_autocast_dtype(kind) if on else x.dtype
+
+
+def no_autocast(device: str) -> AbstractContextManager[object]:
+    """A context in which autocast changes nothing."""
+    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

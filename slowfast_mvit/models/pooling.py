@@ -6,15 +6,15 @@ heads and applied to all channels at once.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from slowfast_mvit.models.depthwise import depthwise_conv
-from slowfast_mvit.models.kernels import pool_dtype
+from slowfast_mvit.models.kernels import conv_dtype, no_autocast
 from slowfast_mvit.models.layout import Axes, PoolSpec
+from slowfast_mvit.ops.caching import cached_table
 
 _CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 _FIXED_POOL: Mapping[str, Mapping[int, Callable[..., Tensor]]] = {
@@ -44,14 +44,14 @@ def conv_pool(tokens: Tensor, grid: Sequence[int], kernels: Sequence[Tensor], po
     C = tokens.shape[-1]
     heads = C // (len(kernels) * kernels[0].shape[0])
     weight = torch.cat([kernel for kernel in kernels for _ in range(heads)])
-    needs_grad = torch.is_grad_enabled() and tokens.requires_grad
-    dtype = pool_dtype(tokens.device.type, tokens.dtype, needs_grad=needs_grad)
-    with torch.autocast(tokens.device.type, enabled=False):
+    needs_grad = torch.is_grad_enabled() and (tokens.requires_grad or weight.requires_grad)
+    dtype = conv_dtype(tokens.device.type, tokens.dtype, needs_grad=needs_grad)
+    with no_autocast(tokens.device.type):
         volume = depthwise_conv(_to_volume(tokens.to(dtype), grid), weight.to(dtype), pool.stride)
     return _to_tokens(volume)
 
 
-@lru_cache(maxsize=64)
+@cached_table(64)
 def needed_tokens(grid: Axes, pool: PoolSpec, num_prefix: int) -> tuple[Tensor, Axes, PoolSpec] | None:
     """Which tokens a pool looks at, where its stride steps over some: their rows int64 [M], their grid, the pool over them.
 
@@ -67,11 +67,10 @@ def needed_tokens(grid: Axes, pool: PoolSpec, num_prefix: int) -> tuple[Tensor, 
         skips = stride > kernel
         kept.append([place for place in places if 0 <= place < extent] if skips else list(range(extent)))
         strides.append(kernel if skips else stride)
-    with torch.inference_mode(False):  # the cached tensor also serves a later backward pass
-        rows = torch.zeros(1, dtype=torch.int64, device="cpu")
-        for extent, places in zip(grid, kept, strict=True):
-            rows = (rows[:, None] * extent + torch.tensor(places, device="cpu")).flatten()
-        rows = torch.cat((torch.arange(num_prefix, device="cpu"), rows + num_prefix))
+    rows = torch.zeros(1, dtype=torch.int64)
+    for extent, places in zip(grid, kept, strict=True):
+        rows = (rows[:, None] * extent + torch.tensor(places)).flatten()
+    rows = torch.cat((torch.arange(num_prefix), rows + num_prefix))
     return rows, tuple(map(len, kept)), PoolSpec(pool.kernel, tuple(strides))
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from slowfast_mvit.models.kernels import linear
+from slowfast_mvit.models.kernels import compute_dtype, linear
 
 
 class Linear(NamedTuple):
@@ -24,7 +24,7 @@ class Linear(NamedTuple):
 def project(x: Tensor, norm: nn.LayerNorm, maps: Sequence[Linear]) -> tuple[Tensor, ...]:
     """Each of ``maps`` of the normalised tokens ``x`` [B, N, C]: a tuple of [B, N or M, O]."""
     if not torch.is_grad_enabled() or torch.compiler.is_compiling():  # a compiler makes its own plan of what to keep
-        normed = norm(x).to(_dtype(x))  # once for all maps
+        normed = norm(x).to(compute_dtype(x))  # once for all maps
         return tuple(linear(_select(normed, rows), weight, bias) for weight, bias, rows in maps)
     flat = [tensor for map_ in maps for tensor in map_]
     return _Project.apply(x, norm.weight, norm.bias, norm.eps, *flat)
@@ -40,7 +40,7 @@ class _Project(torch.autograd.Function):
         ctx: Any, x: Tensor, gain: Tensor, shift: Tensor, eps: float, *flat: Tensor | None
     ) -> tuple[Tensor, ...]:
         normed, mean, scale = torch.native_layer_norm(x, x.shape[-1:], gain, shift, eps)
-        normed = normed.to(_dtype(x))  # once for all maps
+        normed = normed.to(compute_dtype(x))  # once for all maps
         ctx.save_for_backward(x, gain, shift, mean, scale, *flat)
         ctx.eps = eps
         return tuple(linear(_select(normed, map_.rows), map_.weight, map_.bias) for map_ in _linears(flat))
@@ -72,8 +72,3 @@ class _Project(torch.autograd.Function):
 
 def _linears(flat: Sequence[Any]) -> list[Linear]:
     return [Linear(*flat[i : i + 3]) for i in range(0, len(flat), 3)]
-
-
-def _dtype(x: Tensor) -> torch.dtype:
-    kind = x.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype

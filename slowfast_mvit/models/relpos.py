@@ -5,16 +5,16 @@ E the sum of the key extents over the axes that have a table.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 from math import prod
 
 import torch
 from torch import Tensor
 
+from slowfast_mvit.ops.caching import cached_table
 from slowfast_mvit.ops.tables import resize_table
 
 
-@lru_cache(maxsize=256)
+@cached_table(256)
 def relative_index(num_queries: int, num_keys: int) -> Tensor:
     """Row of the table for every (query, key) pair of an axis: int64 [Q, K] in 0 .. 2 * max(Q, K) - 2.
 
@@ -24,11 +24,10 @@ def relative_index(num_queries: int, num_keys: int) -> Tensor:
     """
     ratio_q = max(num_keys / num_queries, 1.0)
     ratio_k = max(num_queries / num_keys, 1.0)
-    with torch.inference_mode(False):  # the cached tensor also serves a later backward pass
-        queries, keys = torch.arange(num_queries, device="cpu"), torch.arange(num_keys, device="cpu")
-        distance = queries[:, None] * ratio_q - keys[None, :] * ratio_k
-        distance += (num_keys - 1) * ratio_k
-        return distance.long()
+    queries, keys = torch.arange(num_queries), torch.arange(num_keys)
+    distance = queries[:, None] * ratio_q - keys[None, :] * ratio_k
+    distance += (num_keys - 1) * ratio_k
+    return distance.long()
 
 
 def position_vectors(table: Tensor, num_queries: int, num_keys: int) -> Tensor:
@@ -68,7 +67,7 @@ def query_terms(q: Tensor, tables: Sequence[Tensor | None], q_grid: Sequence[int
     return torch.cat(terms, dim=-1)
 
 
-@lru_cache(maxsize=256)
+@cached_table(256)
 def key_codes(k_grid: tuple[int, ...], axes: tuple[int, ...]) -> Tensor:
     """One-hot codes of each key's own position: float32 [prod(k_grid), E].
 
@@ -76,10 +75,9 @@ def key_codes(k_grid: tuple[int, ...], axes: tuple[int, ...]) -> Tensor:
     (query, key) pair, so appending both to q and k turns a biased attention into a plain one that fused kernels take.
     """
     codes = []
-    with torch.inference_mode(False):  # the cached tensor also serves a later backward pass
-        for axis in axes:
-            shape = [1] * len(k_grid) + [k_grid[axis]]
-            shape[axis] = k_grid[axis]
-            one_hot = torch.eye(k_grid[axis], device="cpu").reshape(shape)
-            codes.append(one_hot.expand(*k_grid, -1).flatten(0, -2))
-        return torch.cat(codes, dim=-1)
+    for axis in axes:
+        shape = [1] * len(k_grid) + [k_grid[axis]]
+        shape[axis] = k_grid[axis]
+        one_hot = torch.eye(k_grid[axis]).reshape(shape)
+        codes.append(one_hot.expand(*k_grid, -1).flatten(0, -2))
+    return torch.cat(codes, dim=-1)

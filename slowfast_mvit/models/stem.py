@@ -1,7 +1,9 @@
 """The patch embedding: one strided convolution over overlapping patches."""
 
+import torch
 from torch import Tensor, nn
 
+from slowfast_mvit.models.kernels import compute_dtype, conv_dtype, no_autocast
 from slowfast_mvit.models.layout import Architecture, Axes
 
 _CONV = {2: nn.Conv2d, 3: nn.Conv3d}
@@ -22,5 +24,11 @@ class PatchEmbed(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Axes]:
         """Embed patches."""
-        x = self.proj(x)
+        needs_grad = torch.is_grad_enabled() and (x.requires_grad or self.proj.weight.requires_grad)
+        dtype = conv_dtype(x.device.type, compute_dtype(x), needs_grad=needs_grad)
+        if dtype == torch.float32:
+            with no_autocast(x.device.type):
+                x = self.proj(x.float())
+        else:
+            x = self.proj(x)
         return x.flatten(2).transpose(1, 2), tuple(x.shape[2:])

@@ -44,8 +44,8 @@ SWITCHES: Mapping[str, object] = MappingProxyType(
         "pool_norm_eps": "a number above 0",
     }
 )
-# Half of each stage's grid at 224 pixels: those of detection would cover it.
-_SIDES_IN_STAGES, _SIDE_IN_VIT = (28, 14, 7, 7), 7
+# Half of each stage's grid at 224 pixels: those of detection would cover it. Video's key stride of 8 does not divide 28.
+_SIDES_OF_IMAGES, _SIDES_OF_VIDEO, _SIDE_IN_VIT = (28, 14, 7, 7), (56, 28, 14, 7), 7
 _VIT_KV_STRIDE = 2  # paper, Table 4
 
 
@@ -56,11 +56,11 @@ def apply_switches(arch: Architecture, **switches: Any) -> Architecture:
         arch: where to start.
         **switches: ``attention`` (``pooling``, ``window``, ``shifted_window``, ``hybrid_window`` or ``full``; windows keep the
             pooling of keys and values that the model has, ``full`` has none), ``window_sides`` (tokens; by default half of each
-            stage at 224 pixels), ``positions`` (a key of ``POSITIONS``), ``rel_pos_terms`` (``q``, ``k``, ``qk``, ``v``, ``qv``
-            or ``qkv``), ``residual_pooling``, ``full_q_pooling`` (a pool of stride 1 for the queries of every block),
-            ``pool_mode`` (``conv``, ``avg`` or ``max``), ``expand_in_attention`` (or in the MLP of the block before),
-            ``cls_token``, ``mean_pooling``, ``kv_stride`` (along height and width, in the first stage; it halves with each),
-            ``pool_norm_eps`` (1e-5 for PyTorchVideo's MViTv1).
+            stage at 224 pixels, or all of it where the key stride does not divide the half), ``positions`` (a key of
+            ``POSITIONS``), ``rel_pos_terms`` (``q``, ``k``, ``qk``, ``v``, ``qv`` or ``qkv``), ``residual_pooling``,
+            ``full_q_pooling`` (a pool of stride 1 for the queries of every block), ``pool_mode`` (``conv``, ``avg`` or ``max``),
+            ``expand_in_attention`` (or in the MLP of the block before), ``cls_token``, ``mean_pooling``, ``kv_stride`` (along
+            height and width, in the first stage; it halves with each), ``pool_norm_eps`` (1e-5 for PyTorchVideo's MViTv1).
 
     Raises:
         UserError: a switch or a value that does not exist, or that does not go with this model.
@@ -94,12 +94,19 @@ def apply_switches(arch: Architecture, **switches: Any) -> Architecture:
         arch = _with_key_stride(arch, switches.get("attention"), switches.get("kv_stride"))
     if "attention" in switches:
         windows = ATTENTIONS[switches["attention"]]
-        sides = switches.get("window_sides", _SIDES_IN_STAGES if strided_only(arch.pool_q_stride) else _SIDE_IN_VIT)
+        sides = switches.get("window_sides", _default_sides(arch))
         sides = (sides,) if isinstance(sides, int) else tuple(sides)
         arch = replace(arch, windows=windows, window_sides=() if windows == "none" else sides)
     elif "window_sides" in switches:
         raise UserError("window_sides needs attention=window, shifted_window or hybrid_window (MVIT.ATTENTION)")
     return arch
+
+
+def _default_sides(arch: Architecture) -> int | Axes:
+    if not strided_only(arch.pool_q_stride):
+        return _SIDE_IN_VIT
+    first_stride = 1 if arch.pool_kv_stride is None else arch.pool_kv_stride[-1]
+    return _SIDES_OF_IMAGES if _SIDES_OF_IMAGES[0] % first_stride == 0 else _SIDES_OF_VIDEO
 
 
 def _check(name: str, value: Any) -> None:

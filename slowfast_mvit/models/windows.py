@@ -6,12 +6,13 @@ in the attention, as in detectron2's MViT.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 from math import prod
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from slowfast_mvit.ops.caching import cached_table
 
 
 def window_counts(grid: Sequence[int], side: int) -> tuple[int, int]:
@@ -45,7 +46,7 @@ def from_windows(windows: Tensor, grid: Sequence[int], side: int, shift: int = 0
     return volume[:, :, :height, :width].reshape(-1, T * height * width, n, D)
 
 
-@lru_cache(maxsize=64)
+@cached_table(64)
 def shift_mask(
     counts: tuple[int, int], sides: tuple[int, int], shifts: tuple[int, int], frames: tuple[int, int]
 ) -> Tensor:
@@ -54,14 +55,13 @@ def shift_mask(
     The roll brings the grid's far edges together in the last windows; tokens that are no neighbours stay apart (Swin).
     ``sides``, ``shifts`` and ``frames`` are each of the queries and of the keys.
     """
-    with torch.inference_mode(False):
-        regions = [_regions(counts, *numbers) for numbers in zip(sides, shifts, frames, strict=True)]
-        return regions[0][:, :, None] == regions[1][:, None]
+    regions = [_regions(counts, *numbers) for numbers in zip(sides, shifts, frames, strict=True)]
+    return regions[0][:, :, None] == regions[1][:, None]
 
 
 def _regions(counts: tuple[int, int], side: int, shift: int, num_frames: int) -> Tensor:
     """For each token of each window, whether the roll has carried it across the bottom (2) and the right edge (1): [W, N]."""
-    rows, columns = (torch.arange(count * side, device="cpu") >= count * side - shift for count in counts)
+    rows, columns = (torch.arange(count * side) >= count * side - shift for count in counts)
     region = 2 * rows.long()[:, None] + columns.long()
     grid = (num_frames, *region.shape)
     return to_windows(region.expand(grid).reshape(1, -1, 1, 1), grid, side)[:, :, 0, 0]

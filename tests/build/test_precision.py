@@ -51,7 +51,7 @@ def test_baselines_are_not_trained_in_half_precision_on_a_cpu(hardware):
     assert precision_of(config("bfloat16", arch="slow_r50"), CPU, training=False) == "bfloat16"
     assert precision_of(config("bfloat16", arch="slow_r50"), CUDA, training=True) == "bfloat16"
     with pytest.raises(
-        UserError, match="bfloat16 gives wrong gradients for slow_r50 on a CPU: set it to float32 or auto"
+        UserError, match="bfloat16 can give wrong gradients for slow_r50 on a CPU: set it to float32 or auto"
     ):
         precision_of(config("bfloat16", arch="slow_r50"), CPU, training=True)
 

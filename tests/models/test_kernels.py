@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from slowfast_mvit.models.kernels import attention_kernel, linear, linear_kernel, pool_dtype
+from slowfast_mvit.models.kernels import attention_kernel, conv_dtype, linear, linear_kernel
 
 F32, BF16, F16 = torch.float32, torch.bfloat16, torch.float16
 
@@ -29,7 +29,7 @@ F32, BF16, F16 = torch.float32, torch.bfloat16, torch.float16
 def test_choice(device, dtype, needs_grad, attention, product, pool):
     assert attention_kernel(device, dtype) == attention
     assert linear_kernel(device, dtype, needs_grad=needs_grad) == product
-    assert pool_dtype(device, dtype, needs_grad=needs_grad) == pool
+    assert conv_dtype(device, dtype, needs_grad=needs_grad) == pool
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -120,6 +120,17 @@ def test_tables_fit_the_windows():
     assert rows[:4] == [(55, 55), (27, 27), (55, 55), (27, 27)]  # block 2 is global: a grid of 28
 
 
+def test_windows_of_video_by_default():
+    assert windows_of(apply_switches(S, cls_token=False, attention="window"))[:4] == [
+        (56, 7, 0), (28, 14, 0), (28, 7, 0), (14, 14, 0)
+    ]  # fmt: skip
+
+
+def test_tables_fit_a_grid_that_is_smaller_than_the_window():
+    small = replace(IMAGE_S, input_size=(64, 96))  # a grid of 16 x 24
+    assert plan_blocks(apply_switches(small, attention="window"))[0].table_rows == (31, 47)
+
+
 def test_detection_windows_at_224_keep_the_tables_of_the_classifier():
     local = apply_switches(IMAGE_S, attention="hybrid_window", window_sides=(56, 28, 14, 7))
     assert [s.table_rows for s in plan_blocks(local)] == [s.table_rows for s in plan_blocks(IMAGE_S)]
@@ -172,8 +183,7 @@ def test_windows_that_do_not_fit_are_refused(switches, message):
 @pytest.mark.parametrize("attention", ATTENTIONS)
 @pytest.mark.parametrize("positions", POSITIONS)
 def test_every_combination_builds(attention, positions):
-    key_stride = {} if attention == "full" else {"kv_stride": 4}
-    arch = apply_switches(S, attention=attention, positions=positions, cls_token=False, **key_stride)
+    arch = apply_switches(S, attention=attention, positions=positions, cls_token=False)
     with torch.device("meta"):
         MViT(arch, 5)
 

@@ -1,0 +1,31 @@
+"""Tables that follow from a few numbers, computed once."""
+
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import Any, TypeVar
+
+import torch
+
+_Table = TypeVar("_Table")
+
+
+def cached_table(maxsize: int) -> Callable[[Callable[..., _Table]], Callable[..., _Table]]:
+    """Decorator of a function of hashable arguments that makes tensors: keeps its last ``maxsize`` results, on the CPU.
+
+    The tensors serve training after inference, and real data after a model was built on the meta device: they are made outside
+    of both. Nothing is kept of what a compiler or exporter traces, whose tensors are not real.
+    """
+
+    def decorate(make: Callable[..., _Table]) -> Callable[..., _Table]:
+        @lru_cache(maxsize=maxsize)
+        def kept(*arguments: Any) -> _Table:
+            with torch.inference_mode(False), torch.device("cpu"):
+                return make(*arguments)
+
+        @wraps(make)
+        def table(*arguments: Any) -> _Table:
+            return make(*arguments) if torch.compiler.is_compiling() else kept(*arguments)
+
+        return table
+
+    return decorate

@@ -1,0 +1,122 @@
+"""The benchmark: sides really run in processes of their own and in turn, and the report says what was measured."""
+
+import json
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from slowfast_mvit.benchmark.decoding import make_our_views, make_seeking_views, write_videos
+from slowfast_mvit.benchmark.networks import make_forward, make_training_step, ours, plain_formula, torchvision_s
+from slowfast_mvit.benchmark.report import Measured, as_json, table
+from slowfast_mvit.benchmark.rows import SUITES, Row, rows_of
+from slowfast_mvit.benchmark.scoring import make_our_evaluator, make_plain_evaluator
+from slowfast_mvit.benchmark.sides import Side, Timing, time_sides
+from slowfast_mvit.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+
+
+def writes(path, letter):
+    """Work that leaves a letter in a file."""
+
+    def work():
+        with Path(path).open("a") as file:
+            file.write(letter)
+        time.sleep(0.01)
+
+    return work
+
+
+def fails():
+    raise ValueError("no such thing")
+
+
+def test_sides_run_in_turn(tmp_path):
+    path = tmp_path / "order"
+    sides = [Side("a", partial(writes, path, "a")), Side("b", partial(writes, path, "b"))]
+    first, second = time_sides(sides, runs=3, warmup=1, threads=1)
+    assert path.read_text() == "abababab"
+    assert (first.name, second.name) == ("a", "b") and len(first.seconds) == len(second.seconds) == 3
+    assert all(seconds >= 0.01 for seconds in first.seconds + second.seconds)
+    assert 10 * 2**20 < first.idle_bytes <= first.peak_bytes
+
+
+def test_a_side_that_fails_is_named():
+    with pytest.raises(UserError, match="broken cannot be measured: ValueError: no such thing"):
+        time_sides([Side("broken", fails)], runs=1, threads=1)
+
+
+def timing(name, *seconds, peak=100):
+    return Timing(name, seconds, peak_bytes=peak * 2**20, idle_bytes=0)
+
+
+def test_the_table_by_hand():
+    row = Row("work", Side("ours", fails), Side("peer", fails), items=8, flops=4e9, goal=1.5, memory_goal=0.75)
+    # A product of 4096 in 0.5 s is 274.9 GFLOP/s; ours 4 G in 0.02 s is 200.
+    measured = Measured(row, timing("ours", 0.03, 0.02, 0.01), timing("peer", 0.05, peak=200), timing("limit", 0.5))
+    assert measured.ratio == pytest.approx(2.5) and measured.memory_ratio == 0.5
+    line = table([measured]).splitlines()[2]
+    cells = ["work", "20 ms", "50 ms (peer)", "2.50", "1.5", "400", "200", "73%", "100 MiB", "0.50 (goal 0.75)"]
+    assert [cell.strip() for cell in line.strip("|").split("|")] == cells
+    (entry,) = json.loads(as_json([measured], 2))["rows"]
+    assert entry["ours"]["seconds"] == [0.03, 0.02, 0.01] and entry["ours"]["median"] == 0.02
+
+
+def test_rows_of_every_suite_can_be_sent_to_a_process(tmp_path):
+    import pickle
+
+    for suite in SUITES:
+        rows = rows_of(suite, tmp_path)
+        assert rows
+        for row in rows:
+            for side in (row.ours, row.peer):
+                assert side is None or pickle.loads(pickle.dumps(side)).name == side.name
+
+
+def test_networks_that_are_compared_compute_the_same_shapes():
+    shape = (1, 3, 4, 32, 32)
+    small = {"num_classes": 5, "num_frames": 4, "crop_size": 32}
+    mine = make_forward(partial(ours, "mvitv2_s_16x4", **small), shape, "float32")()
+    plain = make_forward(partial(plain_formula, "mvitv2_s_16x4", **small), shape, "float32")()
+    torch.testing.assert_close(mine, plain, rtol=1e-4, atol=1e-4)  # the same seed, so the same weights
+    rough = make_forward(partial(ours, "mvitv2_s_16x4", **small), shape, "bfloat16")()
+    assert rough.dtype == torch.bfloat16
+    step = make_training_step(partial(ours, "mvitv2_s_16x4", **small), (2, *shape[1:]), "float32")
+    assert step() > step()
+    assert sum(p.numel() for p in torchvision_s().parameters()) == 34_537_744
+
+
+def test_views_of_both_readers(tmp_path):
+    write_videos(tmp_path, 1)
+    (frames,) = make_our_views(tmp_path)()
+    (views,) = make_seeking_views(tmp_path)()
+    assert len(views) == 15 and views[0].shape == (16, 256, 340, 3)
+    # The first clip begins with the first frame for both.
+    assert (torch.from_numpy(views[0][0]) == frames[0]).all()
+
+
+def test_both_evaluators_agree():
+    assert make_our_evaluator()() == pytest.approx(make_plain_evaluator()(), abs=1e-4)
+
+
+def test_the_command(tmp_path):
+    command = [
+        sys.executable,
+        "tools/benchmark.py",
+        "eval",
+        "--runs",
+        "1",
+        "--threads",
+        "1",
+        "--json",
+        str(tmp_path / "b.json"),
+    ]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+    assert "| joining the scores of 5 x 3 views, 400 classes |" in found.stdout
+    assert json.loads((tmp_path / "b.json").read_text())["machine"]["threads"] == 1
