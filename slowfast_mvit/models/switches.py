@@ -58,7 +58,7 @@ def apply_switches(arch: Architecture, **switches: Any) -> Architecture:
             pooling of keys and values that the model has, ``full`` has none), ``window_sides`` (tokens; by default half of each
             stage at 224 pixels, or all of it where the key stride does not divide the half), ``positions`` (a key of
             ``POSITIONS``), ``rel_pos_terms`` (``q``, ``k``, ``qk``, ``v``, ``qv`` or ``qkv``), ``residual_pooling``,
-            ``full_q_pooling`` (a pool of stride 1 for the queries of every block), ``pool_mode`` (``conv``, ``avg`` or ``max``),
+            ``full_q_pooling`` (a pool of stride 1 for the queries of every block), ``pool_mode`` (``conv``, ``avg``, ``max``),
             ``expand_in_attention`` (or in the MLP of the block before), ``cls_token``, ``mean_pooling``, ``kv_stride`` (along
             height and width, in the first stage; it halves with each), ``pool_norm_eps`` (1e-5 for PyTorchVideo's MViTv1).
 
