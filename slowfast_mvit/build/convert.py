@@ -11,12 +11,13 @@ from slowfast_mvit.weights.fetch import is_url
 from slowfast_mvit.weights.files import write_safetensors
 from slowfast_mvit.weights.formats import (
     FORMATS,
+    OWN_NAMES,
     detect_format,
     from_official,
     known_format,
     to_official,
 )
-from slowfast_mvit.weights.load import OWN_NAMES, load_weights, publisher, read_source
+from slowfast_mvit.weights.load import load_weights, publisher, read_source
 from slowfast_mvit.weights.report import LoadReport
 
 
@@ -67,14 +68,17 @@ def convert_weights(source: str | Path, out: Path, *, model: str | None = None, 
     if model is not None:
         network = create_model(model, num_classes=count_classes(state))
         report = load_weights(network, content, name=str(source))
-        changed = (*report.inflated, *report.resized, *report.other_shape)
+        changed = (*report.inflated, *report.resized, *report.squeezed, *report.other_shape)
         if changed:
             raise UserError(
                 f"{model} takes {len(changed)} tensors of {source} only in another shape, for example {changed[0]}: without "
                 "--model they are written as they are"
             )
     if found is not None:
-        state = from_official(to_official(state, found), form)
+        try:
+            state = from_official(to_official(state, found), form)
+        except UserError as error:
+            raise UserError(f"{source}: {error}") from error
     written = OWN_NAMES if found is None else form
     origin = publisher(content, found)
     names = content.get("label_names", ())

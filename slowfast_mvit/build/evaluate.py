@@ -13,7 +13,7 @@ from slowfast_mvit.batches import UnreadableVideo, VideoViews
 from slowfast_mvit.build.data import multi_view_videos, videos_of, view_protocol
 from slowfast_mvit.build.model import build_model
 from slowfast_mvit.build.precision import precision_of
-from slowfast_mvit.build.run import RunFolder, classification_of, log_report, weights_to_test
+from slowfast_mvit.build.run import RunFolder, classification_of, weights_to_test
 from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.kinetics import VideoList
 from slowfast_mvit.data.loader import view_loader
@@ -30,6 +30,7 @@ from slowfast_mvit.evaluation.predictions import (
     write_probabilities,
 )
 from slowfast_mvit.weights.load import load_weights
+from slowfast_mvit.weights.report import log_report
 
 _LOG = logging.getLogger(__name__)
 

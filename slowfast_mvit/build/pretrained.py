@@ -1,7 +1,5 @@
 """Models that start from published weights, or from those of a file."""
 
-import logging
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,15 +9,11 @@ from torch import Tensor, nn
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.weights.containers import unwrap
 from slowfast_mvit.weights.fetch import is_url
-from slowfast_mvit.weights.formats import find_format, known_format, pool_norm_eps
-from slowfast_mvit.weights.load import load_weights, publisher, read_source
+from slowfast_mvit.weights.formats import find_format, known_format, official_name
+from slowfast_mvit.weights.load import load_weights, read_source
 from slowfast_mvit.weights.published import Published
+from slowfast_mvit.weights.report import log_report
 from slowfast_mvit.weights.zoo import find
-
-_LOG = logging.getLogger(__name__)
-_HEAD = re.compile(
-    r"(?:.+\.)?(?:head\.(?:projection|proj|fc|1)|cls_head\.fc_cls)\.weight"
-)  # of every publisher of MViT
 
 
 def create_pretrained(
@@ -47,24 +41,23 @@ def create_pretrained(
     published = _published(name, pretrained)
     source = str(pretrained) if published is None else str(published.url)
     content = read_source(source)
-    state, form = known_format(unwrap(content, source))
+    state, _ = known_format(unwrap(content, source))
     asked: dict[str, Any] = {"num_classes": count_classes(state)}
-    if name.startswith("mvitv1"):
-        asked["pool_norm_eps"] = pool_norm_eps(state, publisher(content, form))
     if published is not None:
         asked |= {"num_frames": published.num_frames, "crop_size": published.crop_size, **dict(published.switches)}
     given = {key: value for key, value in arguments.items() if value is not None}
     model = create(name, **{**asked, **given})
-    report = load_weights(model, content, name=source)
-    _LOG.log(logging.WARNING if report.needs_a_look else logging.INFO, "%s", report)
+    log_report(load_weights(model, content, name=source))
     return model
 
 
 def count_classes(state: Mapping[str, Tensor]) -> int | None:
     """Width of the head in a state dict of any publisher; None where it has none."""
-    heads = [tensor for key, tensor in state.items() if _HEAD.fullmatch(key)]
-    if not heads and find_format(state) is None:  # a baseline's: its classifier is its last linear layer
+    form = find_format(state)
+    if form is None:  # a baseline's: its classifier is its last linear layer
         heads = [tensor for tensor in state.values() if tensor.ndim == 2][-1:]
+    else:
+        heads = [t for key, t in state.items() if t.ndim and official_name(key, form) == "head.projection.weight"]
     return heads[0].shape[0] if heads else None
 
 

@@ -1,6 +1,5 @@
 """What training and testing of one run share: the device, the folder, the files in it."""
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,6 @@ from slowfast_mvit.engine.checkpoint import read_newest
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.tasks.classify import Classification, MixSettings
 from slowfast_mvit.weights.load import read_source
-from slowfast_mvit.weights.report import LoadReport
-
-_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -101,8 +97,3 @@ def weights_to_test(config: Config, folder: RunFolder, trained: Path | None) -> 
             return str(newest[0]), newest[1]
         source = config.TRAIN.CHECKPOINT_FILE_PATH
     return (source, read_source(source)) if source else None
-
-
-def log_report(report: LoadReport) -> None:
-    """Say what came of loading weights, louder where the model is not what the source's is."""
-    _LOG.log(logging.WARNING if report.needs_a_look else logging.INFO, "%s", report)

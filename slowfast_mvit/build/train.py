@@ -15,7 +15,7 @@ from slowfast_mvit.build.data import has_split, step_plan, train_clips, videos_o
 from slowfast_mvit.build.evaluate import evaluate_videos
 from slowfast_mvit.build.model import build_model
 from slowfast_mvit.build.precision import precision_of
-from slowfast_mvit.build.run import RunFolder, classification_of, log_report
+from slowfast_mvit.build.run import RunFolder, classification_of
 from slowfast_mvit.config.keys import get_value
 from slowfast_mvit.config.load import dump_config, load_config_text
 from slowfast_mvit.config.schema import Config, all_keys
@@ -36,6 +36,7 @@ from slowfast_mvit.evaluation.predictions import write_json
 from slowfast_mvit.ops.schedule import Schedule, make_schedule
 from slowfast_mvit.weights.containers import unwrap
 from slowfast_mvit.weights.load import load_weights, read_source
+from slowfast_mvit.weights.report import log_report
 
 _LOG = logging.getLogger(__name__)
 
@@ -214,7 +215,8 @@ def _restore(
         content = read_source(source)
         state = _clear_names(unwrap(content, source), config.TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN)
         start = {"model_state": state, "metadata": content.get("metadata")}
-        inflation = "mean" if config.TRAIN.CHECKPOINT_INFLATE else "centre"
+        kernels = "repeat" if config.TRAIN.CHECKPOINT_IN_INIT else "centre"
+        inflation = "mean" if config.TRAIN.CHECKPOINT_INFLATE else kernels
         log_report(load_weights(model, start, inflation=inflation, name=source))
         _LOG.info("starting from the weights of %s", source)
     return 0, ()

@@ -49,7 +49,9 @@ class Train:
         "at the middle frame (the paper's rule, ours)",
     )
     CHECKPOINT_IN_INIT: bool = key(
-        False, "No effect here: weights are always adapted to this model's axes and position tables, as True asks"
+        False,
+        "Image weights in a video model: repeat kernels at every frame, temporal tables stay fresh (PySlowFast's rule). "
+        "False: kernels stand at the middle frame. CHECKPOINT_INFLATE goes before it. Tables are resized in either case",
     )
     CHECKPOINT_EPOCH_RESET: bool = key(
         False,

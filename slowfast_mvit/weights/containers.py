@@ -34,7 +34,7 @@ def unwrap(content: Mapping[str, Any], source: str) -> dict[str, Tensor]:
         raise UserError(f"{source} holds no model_state; its keys are {', '.join(map(str, list(content)[:8]))}")
     if not state:
         raise UserError(f"{source} holds an empty {keys[0]}: there are no weights in it")
-    state = {name: torch.from_numpy(t) if isinstance(t, np.ndarray) else t for name, t in state.items()}
+    state = {name: _as_tensor(t, name, source) if isinstance(t, np.ndarray) else t for name, t in state.items()}
     for name, tensor in state.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
             raise UserError(f"{source} holds a {type(tensor).__name__} under {name!r}, where a tensor should be")
@@ -44,3 +44,13 @@ def unwrap(content: Mapping[str, Any], source: str) -> dict[str, Tensor]:
     while wrapper := next((w for w in _WRAPPERS if all(name.startswith(w) for name in state)), ""):
         state = {name.removeprefix(wrapper): tensor for name, tensor in state.items()}
     return state
+
+
+def _as_tensor(array: np.ndarray, name: object, source: str) -> Tensor:
+    """An array as a tensor: of the machine's byte order, and never backwards, which torch has not."""
+    if not array.dtype.isnative or any(stride < 0 for stride in array.strides):
+        array = array.astype(array.dtype.newbyteorder("="), order="C")
+    try:
+        return torch.from_numpy(array)
+    except TypeError as error:
+        raise UserError(f"{source} holds {name} as an array of {array.dtype}, which are no weights") from error

@@ -25,7 +25,15 @@ _ONE_DOWNLOAD = Lock()
 
 def is_url(source: object) -> bool:
     """Whether a source of weights is an address on the net, and no path."""
-    return isinstance(source, str) and source.startswith(("http://", "https://"))
+    return isinstance(source, str) and source.lower().startswith(("http://", "https://"))
+
+
+def refuse_other_schemes(source: object) -> None:
+    """Raise UserError at an address that is neither http's nor https's: it would be taken for a path."""
+    if isinstance(source, str) and not is_url(source) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", source):
+        raise UserError(
+            f"{source} cannot be fetched, only http and https URLs can: download the file and give its path"
+        )
 
 
 def fetch(source: str | os.PathLike[str], cache: str | os.PathLike[str] | None = None) -> Path:
@@ -44,12 +52,13 @@ def fetch(source: str | os.PathLike[str], cache: str | os.PathLike[str] | None =
             its hash is wrong.
     """
     if not is_url(source):
+        refuse_other_schemes(source)
         path = Path(source).expanduser()
         if not path.is_file():
             raise UserError(f"there is no file {path}")
         return path
-    url = str(source)
-    address = urlparse(url)
+    address = urlparse(str(source))
+    url = address.geturl()  # its scheme in small letters, by which iopath knows it
     if not address.netloc or not Path(address.path).name:
         raise UserError(f"{url} is no address of a file: it should look like https://host/folder/name.pyth")
     folder = cache or os.environ.get(CACHE_VARIABLE) or None

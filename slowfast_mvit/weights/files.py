@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import lzma
 import mmap
 import os
 import pickle
 import re
 import struct
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from torch import Tensor
 
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.weights.fetch import hash_in_name, is_web_page
+from slowfast_mvit.weights.formats import FORMATS, OWN_NAMES
 from slowfast_mvit.weights.pickles import CodeRefusedError, read_pickle
 
 # What readers raise at bytes that are no weights: they take them for instructions, lengths and offsets.
@@ -36,6 +39,8 @@ DAMAGED = (
     AssertionError,
     ArithmeticError,
     MemoryError,
+    zlib.error,
+    lzma.LZMAError,
     SafetensorError,
 )
 _GIT_LFS = b"version https://git-lfs.github.com/spec/"
@@ -55,9 +60,12 @@ def read_weights(path: Path) -> dict[str, Any]:
     Reads torch's files (both formats), safetensors and pickled numpy arrays (detectron2's), whatever the suffix. A safetensors
     file gives ``model_state``, ``metadata`` and, where its metadata hold them, ``label_names``.
 
+    torch's zip files carry a checksum of every record, which is compared. Its older format, pickles and safetensors carry none:
+    a flipped bit of a weight is not seen there, unless the file's name carries a hash (:func:`fetch.hash_in_name`).
+
     Raises:
-        UserError: missing, damaged, no weights, a Caffe2 file, not what the hash in its name says, or a file that would have to
-            execute code to load.
+        UserError: missing, damaged, no weights, a Caffe2 file, not what the hash in its name says, with class names that are
+            none, or a file that would have to execute code to load.
     """
     if not path.is_file():
         raise UserError(f"{path} is a folder: give the file of weights" if path.is_dir() else _missing(path))
@@ -68,7 +76,7 @@ def read_weights(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     kind = _kind_of(path, start)
     problem = hash_problem(path)
-    if problem:
+    if problem and not (kind == "safetensors" and _is_our_own(path)):
         raise UserError(problem)
     try:
         content = {"torch": _read_torch, "safetensors": _read_safetensors, "pickle": _read_pickle}[kind](path)
@@ -86,6 +94,11 @@ def read_weights(path: Path) -> dict[str, Any]:
     if "blobs" in content:
         raise UserError(
             f"{path} is a Caffe2 file, whose networks this package does not build: take the PyTorch file of the model"
+        )
+    names = content.get("label_names", ())
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise UserError(
+            f"{path} holds label_names that are no list of texts: leave them out, or list the classes' names"
         )
     return content
 
@@ -114,16 +127,22 @@ def write_safetensors(path: Path, state: Mapping[str, Tensor], metadata: Mapping
         state: tensors by name, of any strides.
         metadata: of the file, such as ``model`` and ``label_names``; lists are stored as JSON. ``format`` is the names' format,
             ``official`` unless given.
+
+    Raises:
+        UserError: the file cannot be written there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     texts = {key: value if isinstance(value, str) else json.dumps(list(value)) for key, value in metadata.items()}
     # Tensors that share memory, as chunks of one do, are no safetensors: each is copied.
     copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in state.items()}
-    save_file(copies, temporary, {"format": "official", **texts})
-    with temporary.open("rb+") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(copies, temporary, {"format": "official", **texts})
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path} cannot be written: {_reason(error)}") from error
 
 
 def _missing(path: Path) -> str:
@@ -187,7 +206,18 @@ def _kind_of_zip(path: Path) -> str:
     return "torch"
 
 
+def _check_records(path: Path) -> None:
+    """Compare every record of a zip file with its checksum, which torch does not; told to write none, it writes zeros."""
+    with zipfile.ZipFile(path) as archive:
+        broken = archive.testzip() if any(record.CRC for record in archive.infolist()) else None
+    if broken is not None:
+        raise zipfile.BadZipFile(f"its record {broken} is not what its checksum says")
+
+
 def _read_torch(path: Path) -> Any:
+    with path.open("rb") as file:
+        if file.read(len(_ZIP)) == _ZIP:
+            _check_records(path)
     with path.open("rb") as file:  # by its path, torch would take the suffix for the format
         return torch.load(file, map_location="cpu", weights_only=True)
 
@@ -202,6 +232,15 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
     if "label_names" in metadata:
         content["label_names"] = json.loads(metadata["label_names"])
     return content
+
+
+def _is_our_own(path: Path) -> bool:
+    """Whether a safetensors file was written by :func:`write_safetensors`: what looks like a hash in its name is none."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("format") in (*FORMATS, OWN_NAMES)
+    except DAMAGED:
+        return False
 
 
 def _is_shorter_than_its_header_says(path: Path) -> bool:

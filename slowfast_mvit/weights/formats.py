@@ -17,6 +17,7 @@ from torch import Tensor
 from slowfast_mvit.errors import UserError
 
 State = dict[str, Tensor]
+OWN_NAMES = "the model's own"  # where no publisher's format fits
 
 # What the braces of a template stand for.
 _PLACES = {
@@ -96,7 +97,7 @@ def pool_norm_eps(names: Collection[str], publisher: str | None) -> float:
 
 def to_official(state: Mapping[str, Tensor], form: str) -> State:
     """A publisher's state dict under the official names; shapes of pools, stem and tables stay."""
-    pairs = tuple((theirs, ours) for ours, theirs in FORMATS[form].names)
+    pairs = _to_official(form)
     if form == "timm":
         state = _flat_blocks(state)
     return FORMATS[form].read({_rename(name, pairs): tensor for name, tensor in state.items()})
@@ -112,6 +113,11 @@ def from_official(state: Mapping[str, Tensor], form: str) -> State:
     return _staged_blocks(renamed) if form == "timm" else renamed
 
 
+def official_name(name: str, form: str) -> str:
+    """The official name of one tensor of a format, block numbers of timm's stages aside."""
+    return _rename(name, _to_official(form))
+
+
 def without_wrapper(state: Mapping[str, Tensor]) -> State | None:
     """The state dict without the name under which some training code held the whole network, if there is one.
 
@@ -123,6 +129,10 @@ def without_wrapper(state: Mapping[str, Tensor]) -> State | None:
         if len(stripped) == len(state) and find_format(stripped) is not None:
             return stripped
     return None
+
+
+def _to_official(form: str) -> tuple[tuple[str, str], ...]:
+    return tuple((theirs, ours) for ours, theirs in FORMATS[form].names)
 
 
 def _rename(name: str, pairs: tuple[tuple[str, str], ...]) -> str:
@@ -153,7 +163,9 @@ def _with_batch(state: State) -> State:
 
 def _without_batch(state: State) -> State:
     return {
-        name: (t.flatten() if name in ("cls_token", "pos_embed_class") else t[0]) if _is_position(name) else t
+        name: (t.flatten() if name in ("cls_token", "pos_embed_class") else t[0])
+        if _is_position(name) and t.dim()
+        else t
         for name, t in state.items()
     }
 
@@ -200,8 +212,14 @@ def _name_shortcuts(state: State) -> State:
     for name, tensor in state.items():
         block = re.fullmatch(r"(blocks\.\d+)\.proj\.(weight|bias)", name)
         if block:
-            attended = state[f"{block[1]}.attn.proj.weight"].shape[0]
-            name = f"{block[1]}.shortcut_proj_{'attn' if attended == len(tensor) else 'mlp'}.{block[2]}"
+            key = f"{block[1]}.attn.proj.weight"
+            if key not in state:
+                raise UserError(
+                    f"there is no {key}, without which {name} has no name in timm: the state dict is incomplete"
+                )
+            name = (
+                f"{block[1]}.shortcut_proj_{'attn' if state[key].shape[:1] == tensor.shape[:1] else 'mlp'}.{block[2]}"
+            )
         renamed[name] = tensor
     return renamed
 
@@ -220,6 +238,8 @@ def _join_projections(state: State) -> State:
         parts = [f"{apart[1]}.{x}.{apart[3]}" for x in "qkv"] if apart else []
         if apart is None or len({state[part].shape[1:] if part in state else None for part in parts}) > 1:
             joined[name] = tensor
+        elif not tensor.dim():
+            raise UserError(f"{name} is a single number, where the rows of a projection should be")
         elif apart[2] == "q":
             joined[f"{apart[1]}.qkv.{apart[3]}"] = torch.cat([state[part] for part in parts])
     return joined
@@ -230,6 +250,10 @@ def _split_projections(state: State) -> State:
     for name, tensor in state.items():
         joined = re.fullmatch(r"(blocks\.\d+\.attn)\.qkv\.(weight|bias)", name)
         if joined:
+            if not tensor.dim() or len(tensor) % 3:
+                raise UserError(
+                    f"{name} is {tuple(tensor.shape)}: its rows are no queries, keys and values of equal number"
+                )
             split |= {f"{joined[1]}.{x}.{joined[2]}": t for x, t in zip("qkv", tensor.chunk(3), strict=True)}
         else:
             split[name] = tensor

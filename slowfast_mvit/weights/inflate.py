@@ -1,5 +1,6 @@
 """Image weights in a video model: convolutions are given a time axis (paper, section 4.3, and two older rules)."""
 
+import re
 from collections.abc import Mapping
 
 import torch
@@ -9,6 +10,8 @@ from slowfast_mvit.errors import UserError
 from slowfast_mvit.weights.resize import is_convolution
 
 RULES = ("centre", "repeat", "mean")
+_OVER_TIME = re.compile(r"(?:.+\.)?rel_pos_(?:[kv]_)?t")
+_OVER_TIME_AND_SPACE = re.compile(r"(?:.+\.)?rel_pos_(?:[kv]_)?thw")
 
 
 def inflate(
@@ -27,7 +30,7 @@ def inflate(
         rule: one of :data:`RULES`.
 
     Raises:
-        UserError: there is no such rule.
+        UserError: there is no such rule, or the video model's tables are over time and space at once, which no image's tell.
     """
     if rule not in RULES:
         raise UserError(f"the inflation rule is {rule!r}; it must be one of {', '.join(RULES)}")
@@ -38,9 +41,15 @@ def inflate(
             if image.dim() == 5 and image.shape[2] == 1:
                 inflated[name] = _with_frames(image, own[name].shape[2], rule)
                 changed.append(name)
+    joint = [name for name in own if _OVER_TIME_AND_SPACE.fullmatch(name) and name not in state] if changed else []
+    if joint:
+        raise UserError(
+            f"image weights have no table over time and space for {joint[0]}: make the video model with positions='decomposed' "
+            "or 'joint_space_plus_time' (MVIT.POSITIONS)"
+        )
     if not changed or rule == "repeat":
         return inflated, changed
-    tables = [name for name in own if name.endswith("rel_pos_t") and name not in state]
+    tables = [name for name in own if _OVER_TIME.fullmatch(name) and name not in state]
     return inflated | {name: torch.zeros_like(own[name]) for name in tables}, changed + tables
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,21 @@ from torch import Tensor, nn
 
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.weights.containers import unwrap
-from slowfast_mvit.weights.fetch import discard, fetch, is_url
+from slowfast_mvit.weights.fetch import discard, fetch, is_url, refuse_other_schemes
 from slowfast_mvit.weights.files import read_weights
-from slowfast_mvit.weights.formats import detect_format, known_format, pool_norm_eps, to_official
+from slowfast_mvit.weights.formats import OWN_NAMES, detect_format, known_format, pool_norm_eps, to_official
+from slowfast_mvit.weights.grids import grids_of
 from slowfast_mvit.weights.inflate import inflate
-from slowfast_mvit.weights.report import LoadReport, of_another_model, other_classes, other_convolutions
-from slowfast_mvit.weights.resize import adapt
+from slowfast_mvit.weights.report import LoadReport, of_another_model, other_classes, other_convolutions, other_table
+from slowfast_mvit.weights.resize import adapt, is_convolution, is_table
 from slowfast_mvit.weights.table import PUBLISHED
 
-OWN_NAMES = "the model's own"
 _TAGS = frozenset(entry.tag for entry in PUBLISHED)
 _POOL_NORM, _USUAL_EPS = re.compile(r".*\.attn\.norm_[qkv]"), 1e-6
+_NOTE = (
+    "the norms after pools have the publisher's epsilon now, {eps:g}: a model for checkpoints that come of this one is made "
+    "with pool_norm_eps={eps:g} (MVIT.POOL_NORM_EPS)"
+)
 _COUNTER = ".num_batches_tracked"  # of batch normalisation: old files lack it, and nothing here depends on it
 
 
@@ -37,14 +42,15 @@ def load_weights(
     """Load weights of any publisher into a model, all or nothing, and say what came of it.
 
     The format is told by the names of the tensors. Position tables of another length are resized; an image model's weights are
-    inflated into a video model; the head keeps its fresh weights where the classes are others.
+    inflated into a video model; the head keeps the values it has where the classes are others. The norms after pools get the
+    epsilon of PyTorchVideo's MViTv1 with its weights.
 
     Args:
         model: receives the weights. It is left as it was if anything is raised.
         source: a file, a URL (fetched once and kept), or a state dict, bare or in its publisher's container.
         inflation: rule for image weights in a video model, see :func:`slowfast_mvit.weights.inflate.inflate`.
         min_share: the share of the backbone's parameters, by number of elements, that must arrive, 0 to 1. Unless it is 0,
-            every convolution must fit too (the stem, the pools): few numbers, without which the others are of no use.
+            no tensor of another shape is left out, except the head's: that is another model's file, and not a short one.
         new_head: allow a head of other classes.
         strict: demand every tensor of the model and know every tensor of the source, the head included; inflate nothing.
         name: what the report and the errors call the source; the file or URL by default.
@@ -65,17 +71,23 @@ def load_weights(
     else:
         raise UserError(f"the weights are a {type(source).__name__}; they must be a file, a URL or a state dict")
     own = model.state_dict()
+    if any(tensor.is_meta for tensor in own.values()):
+        raise UserError(
+            "the model is on the meta device, which holds no numbers: make it on another one (model.to_empty)"
+        )
     state, form = _official(unwrap(content, name), own, name)
     inflated_state, inflated = inflate(state, own, inflation)
     if strict and inflated:
         raise UserError(f"{name} holds image weights: a test, or a run that goes on, needs this model's own")
-    state, resized = adapt(inflated_state, own)
+    state, changed = adapt(inflated_state, own, grids_of(model))
     head = _head_names(model)
     fresh = _fresh_head(state, own, head)
     refused_head = fresh if strict or not new_head else ()
     fresh = () if refused_head else fresh
     known = [key for key in own if key in state and key not in fresh]
     fits = {key for key in known if state[key].shape == own[key].shape}
+    eps = pool_norm_eps(state, publisher(content, form))
+    other_norms = [] if eps == _USUAL_EPS else _pool_norms_without(model, eps)
     report = LoadReport(
         source=name,
         format=form,
@@ -83,21 +95,27 @@ def load_weights(
         missing=tuple(k for k in own if k not in state and k not in fresh and not k.endswith(_COUNTER)),
         unexpected=tuple(key for key in state if key not in own),
         other_shape=tuple(key for key in known if key not in fits),
-        resized=tuple(resized),
-        reinitialised=fresh,
+        resized=tuple(key for key in changed if not is_convolution(key)),
+        squeezed=tuple(key for key in changed if is_convolution(key)),
+        kept_head=fresh,
         inflated=tuple(inflated),
         share=_share(model, fits, head),
-        warning=_other_arithmetic(model, pool_norm_eps(state, publisher(content, form))),
+        note=_NOTE.format(eps=eps) if other_norms else "",
     )
     if refused_head and (not strict or {*report.other_shape, *report.missing} == set(refused_head)):
         raise UserError(other_classes(report, refused_head, state, own))
-    convolutions = [key for key in report.other_shape if max(state[key].dim(), own[key].dim()) > 3]
-    if convolutions and min_share > 0:
-        raise UserError(other_convolutions(report, convolutions[0], state, own))
+    misfits = [key for key in report.other_shape if key not in head] if min_share > 0 else []
+    if misfits:
+        raise UserError(_misfit(report, misfits, state, own))
     if report.share < min_share or (strict and (not report.is_complete or report.unexpected)):
         raise UserError(of_another_model(report, state, own))
     _check_values(report, state, own)
     model.load_state_dict({key: state[key] for key in report.loaded}, strict=False)
+    for norm in other_norms:
+        norm.eps = eps
+    arch: Any = getattr(model, "arch", None)
+    if other_norms and arch is not None:  # which tells of them
+        setattr(model, "arch", replace(arch, pool_norm_eps=eps))  # noqa: B010
     return report
 
 
@@ -131,6 +149,7 @@ def find_source(source: str | Path) -> Path:
         return fetch(source)
     if str(source).startswith("file:"):
         raise UserError(f"{source} is a file's address: give its plain path, without file://")
+    refuse_other_schemes(source)
     path = Path(source).expanduser()
     if path.exists():
         return path
@@ -179,15 +198,21 @@ def _share(model: nn.Module, loaded: set[str], head: Iterable[str]) -> float:
     return sum(size for name, size in sizes.items() if name in loaded) / max(sum(sizes.values()), 1)
 
 
-def _other_arithmetic(model: nn.Module, eps: float) -> str:
-    """A sentence if the model's norms after pools have another epsilon than the publisher's, where that is not everybody's."""
-    norms = [norm for name, norm in model.named_modules() if _POOL_NORM.fullmatch(name)]
-    if eps == _USUAL_EPS or all(getattr(norm, "eps", eps) == eps for norm in norms):
-        return ""
-    return (
-        f"the publisher's norms after pools have an epsilon of {eps:g}: for its logits make the model with "
-        f"pool_norm_eps={eps:g} (MVIT.POOL_NORM_EPS)"
-    )
+def _misfit(report: LoadReport, keys: Iterable[str], state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
+    """The sentence for tensors of another shape outside the head: the convolutions say most, position tables least."""
+    keys = list(keys)
+    convolutions = [key for key in keys if max(state[key].dim(), own[key].dim()) > 3]
+    if convolutions:
+        return other_convolutions(report, convolutions[0], state, own)
+    if all(map(is_table, keys)):
+        return other_table(report, keys[0], state, own)
+    return of_another_model(report, state, own)
+
+
+def _pool_norms_without(model: nn.Module, eps: float) -> list[nn.LayerNorm]:
+    """The norms after pools whose epsilon is another one."""
+    norms = [module for name, module in model.named_modules() if _POOL_NORM.fullmatch(name)]
+    return [norm for norm in norms if isinstance(norm, nn.LayerNorm) and norm.eps != eps]
 
 
 def _check_values(report: LoadReport, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:

@@ -1,9 +1,12 @@
 """What came of loading weights, and why they are refused, in words."""
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
+
+_LOG = logging.getLogger(__name__)
 
 _SHOWN = 3  # names in a line of the report
 
@@ -19,11 +22,12 @@ class LoadReport:
         missing: tensors of the model that the source lacks; they keep the values they had.
         unexpected: tensors of the source that the model lacks.
         other_shape: tensors of both that do not fit, and keep the model's values.
-        resized: position tables that were resized, and kernels that gained or lost a time axis of one frame.
-        reinitialised: tensors of the head that keep the model's fresh values, because the source has other classes.
+        resized: position tables that were resized.
+        squeezed: kernels that gained or lost a time axis of one frame, with all their numbers.
+        kept_head: tensors of the head that keep the values they had, because the source has other classes.
         inflated: tensors that were given a time axis, and temporal tables set to zero, because the source is an image model's.
         share: of the backbone's parameters that were loaded, by number of elements, 0 to 1.
-        warning: why the model's output is another than the publisher's for all that; empty where it is not.
+        note: what was changed in the model besides its tensors; empty where nothing was.
     """
 
     source: str
@@ -33,10 +37,11 @@ class LoadReport:
     unexpected: tuple[str, ...] = ()
     other_shape: tuple[str, ...] = ()
     resized: tuple[str, ...] = ()
-    reinitialised: tuple[str, ...] = ()
+    squeezed: tuple[str, ...] = ()
+    kept_head: tuple[str, ...] = ()
     inflated: tuple[str, ...] = ()
     share: float = 0.0
-    warning: str = ""
+    note: str = ""
 
     @property
     def is_complete(self) -> bool:
@@ -45,15 +50,15 @@ class LoadReport:
 
     @property
     def needs_a_look(self) -> bool:
-        """Whether the report should be seen: the model is not what the source's is, but for a head of other classes."""
-        return not self.is_complete or bool(self.warning)
+        """Whether the report should be seen: the model is not what the source's is, or not what its maker asked for."""
+        return not self.is_complete or bool(self.note)
 
     def __str__(self) -> str:
         rows = [
             ("loaded", self.loaded),
             ("resized", self.resized),
             ("inflated", self.inflated),
-            ("re-initialised", self.reinitialised),
+            ("kept: other classes", self.kept_head),
             ("missing", self.missing),
             ("other shape", self.other_shape),
             ("unexpected", self.unexpected),
@@ -61,8 +66,13 @@ class LoadReport:
         lines = [f"weights of {self.source} ({self.format} names), {self.share:.1%} of the backbone's parameters"]
         for title, names in rows:
             shown = "" if title == "loaded" else ", ".join(names[:_SHOWN]) + ", ..." * (len(names) > _SHOWN)
-            lines.append(f"  {title:<15}{len(names):>5}  {shown}".rstrip())
-        return "\n".join([*lines, *([f"  warning: {self.warning}"] if self.warning else [])])
+            lines.append(f"  {title:<19}{len(names):>5}  {shown}".rstrip())
+        return "\n".join([*lines, *([f"  note: {self.note}"] if self.note else [])])
+
+
+def log_report(report: LoadReport) -> None:
+    """Say what came of loading weights, louder where the report should be seen."""
+    _LOG.log(logging.WARNING if report.needs_a_look else logging.INFO, "%s", report)
 
 
 def of_another_model(report: LoadReport, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
@@ -86,6 +96,18 @@ def other_classes(
     return (
         f"{report.source} has a head of {theirs} classes, and the model one of {ours}: "
         f"set num_classes (MODEL.NUM_CLASSES) to {theirs}"
+    )
+
+
+def other_table(report: LoadReport, key: str, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
+    """The sentence for a file whose position table ``key`` cannot be resized, although its width is the model's."""
+    theirs, ours = tuple(state[key].shape), tuple(own[key].shape)
+    if theirs[-1:] != ours[-1:]:
+        return of_another_model(report, state, own)
+    return (
+        f"{report.source} holds the position table {key} as {theirs}, the model as {ours}, and its rows do not tell the grid "
+        "they are for: make the model with the clip and crop of these weights, or let the table keep its values with "
+        "load_weights(..., min_share=0)"
     )
 
 

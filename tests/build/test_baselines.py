@@ -109,7 +109,7 @@ def test_a_head_of_other_classes_starts_fresh():
     published, model = create_model("slowfast_r50", num_classes=5), create_model("slowfast_r50", num_classes=3)
     fresh = last_linear(model).weight.clone()
     report = load_weights(model, published.state_dict())
-    assert report.reinitialised == ("blocks.6.proj.weight", "blocks.6.proj.bias")
+    assert report.kept_head == ("blocks.6.proj.weight", "blocks.6.proj.bias")
     assert torch.equal(last_linear(model).weight, fresh)
     stem = "blocks.0.multipathway_blocks.0.conv.weight"
     assert torch.equal(model.state_dict()[stem], published.state_dict()[stem])

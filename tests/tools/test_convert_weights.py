@@ -123,6 +123,8 @@ def test_pytorchvideos_norms_are_kept_in_mind(tmp_path: Path) -> None:
 def test_mistakes_end_in_one_sentence_and_write_nothing(state, tmp_path: Path, capsys) -> None:
     source, out = tmp_path / "ours.pyth", tmp_path / "out.safetensors"
     torch.save({"model_state": state}, source)
+    incomplete = tmp_path / "incomplete.pyth"
+    torch.save({key: tensor for key, tensor in state.items() if key != "blocks.1.attn.proj.weight"}, incomplete)
     (tmp_path / "page.pyth").write_text("<!DOCTYPE html><html>sign in</html>")
     (tmp_path / "file").write_text("")
     for arguments, said in (
@@ -134,9 +136,14 @@ def test_mistakes_end_in_one_sentence_and_write_nothing(state, tmp_path: Path, c
         ((tmp_path / "page.pyth", out), "is a web page"),
         ((source, out, "--model", "mvitv2_s"), "holds the weights of another model"),
         ((source, out, "--model", "mvitv2_tt"), "there is no model 'mvitv2_tt'; did you mean mvitv2_t?"),
+        (
+            (incomplete, out, "--format", "timm"),
+            "incomplete.pyth: there is no blocks.1.attn.proj.weight, without which",
+        ),
+        ((source, "/proc/x.safetensors"), "/proc/x.safetensors cannot be written: "),
         ((source, tmp_path / "file" / "out.safetensors"), f"{tmp_path / 'file'}"),
     ):
         assert convert(*arguments) == 2
         err = capsys.readouterr().err
         assert err.startswith("error: ") and said in err and len(err.splitlines()) == 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "ours.pyth", "page.pyth"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "incomplete.pyth", "ours.pyth", "page.pyth"]

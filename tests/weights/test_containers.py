@@ -64,5 +64,27 @@ def test_other_contents(content, said):
     assert str(caught.value) == said
 
 
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(6, dtype="f4").reshape(2, 3)[::-1, ::-1],
+        np.arange(6, dtype=">f4").reshape(2, 3),
+        np.arange(6, dtype=">i8"),
+        np.ones(1, "f4")[::-1],
+        np.array(3, ">f4"),
+    ],
+)
+def test_arrays_of_any_strides_and_byte_order(array):
+    found = unwrap({"a": array}, "x")["a"]
+    assert found.shape == array.shape and found.tolist() == array.tolist()
+
+
+@pytest.mark.parametrize("array", [np.array([None]), np.array(["a"]), np.zeros(2, "datetime64[s]"), np.zeros(2, "V3")])
+def test_arrays_that_are_no_weights(array):
+    with pytest.raises(UserError) as caught:
+        unwrap({"b": np.ones(1), "a": array}, "x.pkl")
+    assert str(caught.value) == f"x.pkl holds a as an array of {array.dtype}, which are no weights"
+
+
 def test_arrays_become_tensors():
     assert unwrap({"a": np.arange(2, dtype="f4")}, "x")["a"].tolist() == [0, 1]

@@ -68,6 +68,7 @@ def test_same_path_on_two_hosts(tmp_path: Path, server: FileServer, monkeypatch:
 
 def test_cache_folder_from_the_environment(tmp_path: Path, server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
     server.files["/a.pyth"] = BODY
+    monkeypatch.delenv("SLOWFAST_MVIT_CACHE", raising=False)
     monkeypatch.setenv("FVCORE_CACHE", str(tmp_path / "theirs"))
     assert fetch(f"{server.url}/a.pyth").is_relative_to(tmp_path / "theirs")
     monkeypatch.setenv("SLOWFAST_MVIT_CACHE", str(tmp_path / "ours"))
@@ -194,5 +195,19 @@ def test_names_with_and_without_a_hash(name: str, found: object) -> None:
 
 
 def test_urls_and_paths() -> None:
-    assert is_url("https://host/a.pyth") and is_url("http://host/a.pyth")
+    assert all(map(is_url, ("https://host/a.pyth", "http://host/a.pyth", "HTTPS://host/a.pyth", "Http://host/a")))
     assert not any(is_url(path) for path in ("a.pyth", "/https://a", "c:/a.pyth", Path("https://host/a.pyth")))
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/a.pyth", "GS://bucket/a.pyth", "ftp://host/a.pyth"])
+def test_other_schemes(url: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        fetch(url, tmp_path)
+    assert str(caught.value) == (
+        f"{url} cannot be fetched, only http and https URLs can: download the file and give its path"
+    )
+
+
+def test_capitals_in_the_scheme(tmp_path: Path, server: FileServer) -> None:
+    server.files["/a.pyth"] = BODY
+    assert fetch(server.url.replace("http", "HTTP") + "/a.pyth", tmp_path).read_bytes() == BODY

@@ -8,6 +8,7 @@ import pickle
 import re
 import struct
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -125,9 +126,45 @@ def test_a_failure_while_writing_leaves_the_old_file(tmp_path, monkeypatch, mome
         raise OSError("disk full")
 
     monkeypatch.setattr(*((files, "save_file") if moment == "save_file" else (os, "fsync")), fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(UserError, match=r"ours\.safetensors cannot be written: disk full"):
         write_safetensors(path, {"a": torch.ones(2)}, {})
     assert path.read_bytes() == old
+
+
+@pytest.mark.parametrize("place", ["/proc/x.safetensors", "/proc/new/x.safetensors", "/dev/null/x.safetensors"])
+def test_places_that_take_no_file(place):
+    with pytest.raises(UserError, match=rf"^{place} cannot be written: [^\n]+$"):
+        write_safetensors(Path(place), {"a": torch.zeros(2)}, {})
+
+
+def test_our_own_files_may_have_any_name(tmp_path):
+    path = tmp_path / "mvit-57aa784e.safetensors"
+    for metadata in ({}, {"format": "timm"}, {"format": "the model's own"}):
+        write_safetensors(path, {"a": torch.zeros(2)}, metadata)
+        assert read_weights(path)["model_state"]["a"].tolist() == [0, 0]
+    path.write_bytes(to_safetensors({"a": torch.zeros(2)}, {"format": "pt"}))
+    assert "is not the file that its name says" in refusal(path)
+
+
+# Names of classes
+
+
+@pytest.mark.parametrize("names", [None, 3, "run", [1, 2], ["run", None], {"run": 0}])
+def test_label_names_that_are_none(tmp_path, names):
+    path = tmp_path / "x.pyth"
+    said = f"{path} holds label_names that are no list of texts: leave them out, or list the classes' names"
+    path.write_bytes(torch_file(content() | {"label_names": names}))
+    assert refusal(path) == said
+    path.write_bytes(to_safetensors(content()["model_state"], {"label_names": json.dumps(names)}))
+    assert refusal(path) == said
+
+
+def test_label_names_as_a_tuple(tmp_path):
+    path = tmp_path / "x.pyth"
+    path.write_bytes(torch_file(content() | {"label_names": ("run", "jump")}))
+    assert read_weights(path)["label_names"] == ("run", "jump")
+    path.write_bytes(to_safetensors(content()["model_state"], {"label_names": "run, jump"}))
+    assert "cannot be loaded as a checkpoint" in refusal(path)
 
 
 # What is no weight file
@@ -284,6 +321,36 @@ def test_two_hundred_damaged_files(tmp_path, kind):
         except UserError as error:
             refused += str(path) in str(error) and "\n" not in str(error)
     assert refused > 20
+
+
+def covered(data):
+    """Places in a zip file that stand under a checksum, by the name of the record."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        for record in archive.infolist():
+            names, extras = struct.unpack("<HH", data[record.header_offset + 26 : record.header_offset + 30])
+            start = record.header_offset + 30 + names + extras
+            assert data[start : start + record.file_size] == archive.read(record)
+            yield record.filename, range(start, start + record.file_size)
+
+
+def test_every_flip_under_a_checksum_is_refused(tmp_path):
+    path, whole = tmp_path / "bad.pyth", WHOLE["zip"]
+    places = [(name, place) for name, span in covered(whole) for place in span]
+    for name, place in places[:: max(1, len(places) // 200)]:
+        data = bytearray(whole)
+        data[place] ^= 1 << place % 8
+        path.write_bytes(data)
+        assert f"its record {name} is not what its checksum says" in refusal(path)
+
+
+def test_files_without_checksums_are_read(tmp_path):
+    torch.serialization.set_crc32_options(False)
+    try:
+        data = torch_file(content())
+    finally:
+        torch.serialization.set_crc32_options(True)
+    (tmp_path / "x.pyth").write_bytes(data)
+    assert read_weights(tmp_path / "x.pyth")["epoch"] == 3
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

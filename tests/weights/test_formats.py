@@ -248,3 +248,48 @@ def test_other_names():
         detect_format(
             {"patch_embed.proj.weight", "rev_backbone.layers.0.F.attn.qkv.weight", "blocks.0.attn.qkv.weight"}
         )
+
+
+def test_state_dicts_that_lack_what_a_name_needs():
+    state = {"blocks.1.proj.weight": torch.ones(4, 2), "blocks.1.attn.qkv.weight": torch.ones(6, 2)}
+    with pytest.raises(
+        UserError, match=r"there is no blocks\.1\.attn\.proj\.weight, without which blocks\.1\.proj\.weight"
+    ):
+        from_official(state, "timm")
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 3), (7, 2)])
+def test_projections_that_are_no_three(shape):
+    with pytest.raises(
+        UserError, match=r"blocks\.0\.attn\.qkv\.weight is \(.*: its rows are no queries, keys and values"
+    ):
+        from_official({"blocks.0.attn.qkv.weight": torch.ones(shape)}, "pytorchvideo")
+
+
+def test_projections_that_are_single_numbers():
+    state = {f"blocks.0.attn.{x}.weight": torch.tensor(1.0) for x in "qkv"} | {
+        "patch_embed.patch_model.weight": torch.ones(1)
+    }
+    with pytest.raises(
+        UserError, match=r"blocks\.0\.attn\.q\.weight is a single number, where the rows of a projection"
+    ):
+        to_official(state, "pytorchvideo")
+
+
+def test_odd_shapes_of_other_tensors():
+    """They go through the names, and are refused by their shapes."""
+    state = {
+        "cls_token": torch.tensor(1.0),
+        "blocks.1.attn.proj.weight": torch.tensor(1.0),
+        "blocks.1.proj.weight": torch.tensor(2.0),
+    }
+    assert set(from_official(state, "timm")) == {
+        "cls_token",
+        "stages.1.blocks.0.attn.proj.weight",
+        "stages.1.blocks.0.shortcut_proj_attn.weight",
+    }
+    assert set(from_official(state, "torchvision")) == {
+        "pos_encoding.class_token",
+        "blocks.1.attn.project.0.weight",
+        "blocks.1.project.weight",
+    }

@@ -82,6 +82,8 @@ KINDS = {
         "rel_pos_time": False,
         "abs_pos": "separable",
     },
+    "positions that meet queries and keys": {"cls_token": False, "rel_pos_terms": "qk"},
+    "positions that meet all": {"cls_token": False, "rel_pos_terms": "qkv", "rel_pos_joint": "space"},
 }
 
 

@@ -3,12 +3,15 @@
 import hashlib
 import io
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
+from slowfast_mvit.build.model import create_model
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.models.baselines import create_baseline
 from slowfast_mvit.weights import load
@@ -127,6 +130,10 @@ def test_a_damaged_file_of_the_users_own_is_kept(tmp_path):
     ("source", "said"),
     [
         ("k400", "there is no file k400: as the tag of published weights, create_model(pretrained=...) takes it"),
+        (
+            "s3://bucket/b.pth",
+            "s3://bucket/b.pth cannot be fetched, only http and https URLs can: download the file and give its path",
+        ),
         ("k40", "the checkpoint k40 does not exist"),
         ("file:///a/b.pth", "file:///a/b.pth is a file's address: give its plain path, without file://"),
     ],
@@ -172,8 +179,8 @@ def test_a_baseline_loads_by_its_own_names():
     other = create_baseline("x3d_xs", num_classes=7)
     fresh = copied(other)
     report = load_weights(other, {"model_state": state})
-    assert report.reinitialised == ("blocks.5.proj.weight", "blocks.5.proj.bias") and not report.missing
-    assert all(torch.equal(other.state_dict()[name], fresh[name]) for name in report.reinitialised)
+    assert report.kept_head == ("blocks.5.proj.weight", "blocks.5.proj.bias") and not report.missing
+    assert all(torch.equal(other.state_dict()[name], fresh[name]) for name in report.kept_head)
     assert "has a head of 4 classes, and the model one of 7" in refusal(other, {"model_state": state}, strict=True)
     said = refusal(small(), state)
     assert "the names of the tensors are those of no known publisher" in said
@@ -202,7 +209,7 @@ def test_kernels_of_images_in_both_forms():
     state = {name: t[:, :, None] if ".pool_" in name else t for name, t in copied(source).items()}
     report = load_weights(model, state, strict=True)
     assert_equal(model, source.state_dict())
-    assert report.resized == tuple(name for name in model.state_dict() if ".pool_" in name)
+    assert report.squeezed == tuple(name for name in model.state_dict() if ".pool_" in name) and report.resized == ()
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -235,6 +242,91 @@ def test_a_rule_that_does_not_exist():
         assert refusal(small(), copied(source), inflation="i3d") == (
             "the inflation rule is 'i3d'; it must be one of centre, repeat, mean"
         )
+
+
+# Grids that the number of rows does not tell
+
+
+def positions(kind, size, seed=0, **changes):
+    """A small model of an input size; joint tables over the axes named."""
+    return small(len(size), seed=seed, input_size=size, **kind, **changes)
+
+
+SEPARABLE = {"abs_pos": "separable", "rel_pos_space": False, "rel_pos_time": False}
+JOINT_IN_SPACE, JOINT = {"rel_pos_joint": "space"}, {"rel_pos_joint": "spacetime"}
+
+
+def over_space(table, old, new, mode):
+    """[old rows, C] on a grid -> [new rows, C], by torch alone."""
+    volume = table.t().reshape(1, -1, *old)
+    return F.interpolate(volume, size=new, mode=mode, align_corners=False).flatten(2)[0].t()
+
+
+def test_a_joint_table_with_as_many_rows_as_a_square_and_one():
+    """ViT at 224 x 256 and patches of 16: 1 + 14 * 16 = 15 * 15."""
+    kind = {"abs_pos": "joint", "rel_pos_space": False, "cls_token": True}
+    source = positions(kind, (64, 64), patch_stride=(4, 4))
+    model = positions(kind, (56, 64), seed=1, patch_stride=(4, 4))
+    assert model.pos_embed.shape[1] == 1 + 14 * 16 == 15 * 15
+    report = load_weights(model, copied(source))
+    assert report.resized == ("pos_embed",) and report.is_complete
+    table = source.state_dict()["pos_embed"][0]
+    assert torch.equal(model.pos_embed[0, :1], table[:1])
+    torch.testing.assert_close(model.pos_embed[0, 1:], over_space(table[1:], (16, 16), (14, 16), "bicubic"))
+
+
+def test_a_separable_table_of_an_oblong_crop():
+    source, model = positions(SEPARABLE, (8, 64, 64)), positions(SEPARABLE, (8, 64, 96), seed=1)
+    report = load_weights(model, copied(source))
+    assert report.resized == ("pos_embed_spatial",) and report.is_complete
+    expected = over_space(source.state_dict()["pos_embed_spatial"][0], (16, 16), (16, 24), "bicubic")
+    torch.testing.assert_close(model.pos_embed_spatial[0], expected)
+
+
+def test_a_joint_relative_table_of_an_oblong_crop():
+    source, model = positions(JOINT_IN_SPACE, (8, 64, 64)), positions(JOINT_IN_SPACE, (8, 64, 96), seed=1)
+    report = load_weights(model, copied(source))
+    assert "blocks.0.attn.rel_pos_hw" in report.resized and report.is_complete
+    expected = over_space(source.state_dict()["blocks.0.attn.rel_pos_hw"], (31, 31), (31, 47), "bilinear")
+    torch.testing.assert_close(model.blocks[0].attn.rel_pos_hw, expected)
+
+
+@pytest.mark.parametrize(("size", "extents"), [((16, 64, 64), (15, 31, 31)), ((8, 96, 96), (7, 47, 47))])
+def test_a_joint_table_of_other_time_or_space(size, extents):
+    source, model = positions(JOINT, (8, 64, 64)), positions(JOINT, size, seed=1)
+    report = load_weights(model, copied(source))
+    assert "blocks.0.attn.rel_pos_thw" in report.resized and report.is_complete
+    expected = over_space(source.state_dict()["blocks.0.attn.rel_pos_thw"], (7, 31, 31), extents, "trilinear")
+    torch.testing.assert_close(model.blocks[0].attn.rel_pos_thw, expected)
+
+
+def test_a_table_that_does_not_tell_its_grid_is_refused():
+    source, model = positions(JOINT, (8, 64, 64)), positions(JOINT, (16, 96, 96), seed=1)
+    rows = f"({7 * 31**2}, 8), the model as ({15 * 47**2}, 8)"
+    assert refusal(model, copied(source)) == (
+        f"the state dict holds the position table blocks.0.attn.rel_pos_thw as {rows}, and its rows do not tell the grid they "
+        "are for: make the model with the clip and crop of these weights, or let the table keep its values with "
+        "load_weights(..., min_share=0)"
+    )
+    report = load_weights(model, copied(source), min_share=0)
+    assert "blocks.0.attn.rel_pos_thw" in report.other_shape
+    oblong = copied(positions(SEPARABLE, (8, 64, 96)))
+    assert "holds the position table pos_embed_spatial as (1, 384, 8)" in refusal(
+        positions(SEPARABLE, (8, 64, 64)), oblong
+    )
+
+
+def test_tables_of_another_width_are_another_models():
+    state = copied(small()) | {"blocks.0.attn.rel_pos_h": torch.ones(31, 9)}
+    assert "1 of another shape (blocks.0.attn.rel_pos_h is (31, 9)" in refusal(small(), state)
+
+
+def test_images_have_no_table_over_time_and_space():
+    source = positions(JOINT_IN_SPACE, (64, 64))
+    assert refusal(positions(JOINT, (8, 64, 64)), copied(source)) == (
+        "image weights have no table over time and space for blocks.0.attn.rel_pos_thw: make the video model with "
+        "positions='decomposed' or 'joint_space_plus_time' (MVIT.POSITIONS)"
+    )
 
 
 # The stem and the pools
@@ -285,7 +377,9 @@ def test_absolute_positions_that_a_file_lacks():
     before = copied(model)
     report = load_weights(model, copied(small()))
     assert report.missing == ("pos_embed_spatial", "pos_embed_temporal", "pos_embed_class") and report.needs_a_look
-    assert "  missing            3  pos_embed_spatial, pos_embed_temporal, pos_embed_class" in str(report).splitlines()
+    assert (
+        "  missing                3  pos_embed_spatial, pos_embed_temporal, pos_embed_class" in str(report).splitlines()
+    )
     assert all(torch.equal(model.state_dict()[name], before[name]) for name in report.missing)
 
 
@@ -303,24 +397,39 @@ def test_the_norms_of_pytorchvideo():
     report = load_weights(version_1(), state, strict=True)
     assert report.is_complete and report.needs_a_look
     assert str(report).splitlines()[-1] == (
-        "  warning: the publisher's norms after pools have an epsilon of 1e-05: for its logits make the model with "
-        "pool_norm_eps=1e-05 (MVIT.POOL_NORM_EPS)"
+        "  note: the norms after pools have the publisher's epsilon now, 1e-05: a model for checkpoints that come of "
+        "this one is made with pool_norm_eps=1e-05 (MVIT.POOL_NORM_EPS)"
     )
     quiet = load_weights(version_1(pool_norm_eps=1e-5), state)
-    assert quiet.warning == "" and not quiet.needs_a_look and "warning" not in str(quiet)
+    assert quiet.note == "" and not quiet.needs_a_look and "note" not in str(quiet)
+
+
+def test_only_the_norms_after_pools_get_another_epsilon():
+    model, before = version_1(), version_1()
+    load_weights(model, from_official(copied(version_1()), "pytorchvideo"))
+    eps = {name: norm.eps for name, norm in model.named_modules() if isinstance(norm, nn.LayerNorm)}
+    after_pools = {name for name in eps if ".attn.norm_" in name}
+    assert len(after_pools) == 4 * 3
+    assert eps == {name: 1e-5 if name in after_pools else 1e-6 for name in eps}
+    assert model.arch == replace(before.arch, pool_norm_eps=1e-5)
+    refused = version_1()
+    assert "not finite" in refusal(
+        refused, from_official(copied(version_1()) | {"norm.bias": torch.full((64,), torch.nan)}, "pytorchvideo")
+    )
+    assert refused.blocks[1].attn.norm_q.eps == 1e-6
 
 
 def test_the_norms_of_all_others():
     for form in FORMATS:
         if form not in ("pytorchvideo", "timm"):
-            assert load_weights(version_1(), from_official(copied(version_1()), form)).warning == ""
+            assert load_weights(version_1(), from_official(copied(version_1()), form)).note == ""
     # Relative positions are not PyTorchVideo's: these weights are ours under its names.
-    assert load_weights(small(), from_official(copied(small()), "pytorchvideo")).warning == ""
+    assert load_weights(small(), from_official(copied(small()), "pytorchvideo")).note == ""
 
 
 def test_a_converted_file_keeps_its_publisher():
     content = {"model_state": copied(version_1()), "metadata": {"converted_from": "pytorchvideo"}}
-    assert load_weights(version_1(), content).warning.startswith("the publisher's norms")
+    assert load_weights(version_1(), content).note.startswith("the norms after pools")
     assert publisher(content, "official") == "pytorchvideo"
     assert publisher({"metadata": None}, "official") == publisher({}, "official") == "official"
 
@@ -328,11 +437,11 @@ def test_a_converted_file_keeps_its_publisher():
 # The head
 
 
-def test_other_classes_get_a_fresh_head():
+def test_other_classes_keep_the_heads_values():
     source, model = small(num_classes=9), small(num_classes=5, seed=1)
     fresh = copied(model)
     report = load_weights(model, copied(source))
-    assert report.reinitialised == HEAD and report.share == 1 and report.is_complete
+    assert report.kept_head == HEAD and report.share == 1 and report.is_complete
     assert not set(HEAD) & {*report.loaded, *report.missing, *report.other_shape}
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, fresh[name] if name in HEAD else source.state_dict()[name]), name
@@ -340,7 +449,7 @@ def test_other_classes_get_a_fresh_head():
 
 def test_the_same_classes_keep_the_head():
     source, model = small(), small(seed=1)
-    assert load_weights(model, copied(source)).reinitialised == ()
+    assert load_weights(model, copied(source)).kept_head == ()
     assert_equal(model, source.state_dict())
 
 
@@ -349,7 +458,7 @@ def test_a_new_head_can_be_forbidden(options):
     assert refusal(small(num_classes=5), copied(small(num_classes=9)), **options) == (
         "the state dict has a head of 9 classes, and the model one of 5: set num_classes (MODEL.NUM_CLASSES) to 9"
     )
-    assert load_weights(small(num_classes=9), copied(small(num_classes=9)), **options).reinitialised == ()
+    assert load_weights(small(num_classes=9), copied(small(num_classes=9)), **options).kept_head == ()
 
 
 def test_a_head_of_other_classes_among_other_faults():
@@ -404,6 +513,38 @@ def test_the_share_that_must_arrive(kept):
     assert load_weights(small(), {"blocks.0.attn.qkv.weight": torch.zeros(24, 8)}, min_share=0).loaded == (
         "blocks.0.attn.qkv.weight",
     )
+
+
+def test_one_tensor_of_another_shape_is_another_model():
+    """However few its numbers are: 99 % of the others fit."""
+    state = copied(small()) | {"blocks.0.mlp.fc1.bias": torch.ones(33)}
+    said = refusal(small(), state)
+    assert "0 unexpected, 1 of another shape (blocks.0.mlp.fc1.bias is (33,), the model's (32,))" in said
+    assert load_weights(small(), state, min_share=0).other_shape == ("blocks.0.mlp.fc1.bias",)
+
+
+def test_version_1_is_not_version_2():
+    state = copied(create_model("mvitv1_b_16x4"))
+    with pytest.raises(
+        UserError, match="holds the weights of another model: 93 tensors missing, 9 unexpected, 15 of anot"
+    ):
+        load_weights(create_model("mvitv2_s_16x4"), state)
+
+
+def test_exactly_the_share_that_must_arrive():
+    state = Model(width=3).state_dict()
+    del state["body.bias"]  # 3 of 9 numbers
+    assert load_weights(Model(), state, min_share=6 / 9).share == 6 / 9
+    assert "67% of the backbone's parameters found" in refusal(Model(), state, min_share=0.6667)
+
+
+def test_a_model_without_numbers():
+    with torch.device("meta"):
+        model = Model()
+    with pytest.raises(
+        UserError, match="the model is on the meta device, which holds no numbers: make it on another one"
+    ):
+        load_weights(model, Model().state_dict())
 
 
 def test_strictness_knows_every_name():
@@ -463,18 +604,18 @@ def test_the_report_is_a_short_table():
         missing=("c",),
         unexpected=("d", "e", "f", "g"),
         resized=("a",),
-        reinitialised=HEAD,
+        kept_head=HEAD,
         share=0.9876,
     )
     assert str(report).splitlines() == [
         "weights of x.pyth (timm names), 98.8% of the backbone's parameters",
-        "  loaded             2",
-        "  resized            1  a",
-        "  inflated           0",
-        "  re-initialised     2  head.projection.weight, head.projection.bias",
-        "  missing            1  c",
-        "  other shape        0",
-        "  unexpected         4  d, e, f, ...",
+        "  loaded                 2",
+        "  resized                1  a",
+        "  inflated               0",
+        "  kept: other classes    2  head.projection.weight, head.projection.bias",
+        "  missing                1  c",
+        "  other shape            0",
+        "  unexpected             4  d, e, f, ...",
     ]
 
 
@@ -560,4 +701,4 @@ def test_a_hash_sees_what_nothing_else_does(tmp_path):
     assert "is not the file that its name says" in refusal(small(), path)
     plain = tmp_path / "mvit.pth"
     plain.write_bytes(data)
-    load_weights(small(), plain)
+    assert "is not what its checksum says" in refusal(small(), plain)

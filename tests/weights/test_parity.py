@@ -76,9 +76,7 @@ def pair(request):
     form, build, name, shape = CASES[request.param]
     theirs = randomised(build())
     state = theirs.state_dict()
-    # PyTorchVideo leaves the norms after its pools at the framework's 1e-5.
-    eps = 1e-5 if form == "pytorchvideo" else 1e-6
-    ours = create_model(name, num_classes=1000 if form == "timm" else 400, pool_norm_eps=eps).eval()
+    ours = create_model(name, num_classes=1000 if form == "timm" else 400).eval()
     report = load_weights(ours, state, strict=True)
     assert report.format == form and report.share == 1 and report.loaded == tuple(ours.state_dict())
     return Pair(form, theirs, ours, state, shape)

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from slowfast_mvit.models.mvit import MViT
 from slowfast_mvit.models.variants import VARIANTS
-from slowfast_mvit.ops.tables import resize_absolute, resize_space
+from slowfast_mvit.weights.grids import Grids, source_grid
 from slowfast_mvit.weights.resize import adapt
 
 STEM = "patch_embed.proj.weight"
@@ -20,6 +21,12 @@ def half_pixel(table, rows):
     high = np.minimum(low + 1, old - 1)
     weight = (at - low)[:, None]
     return (1 - weight) * table[low] + weight * table[high]
+
+
+def bicubic(table, side, grid):
+    """A table [side * side, C] on another grid, by torch alone."""
+    volume = table.t().reshape(1, -1, side, side)
+    return F.interpolate(volume, size=grid, mode="bicubic", align_corners=False).flatten(2)[0].t()
 
 
 def test_the_rule_by_hand():
@@ -62,11 +69,11 @@ def test_absolute_tables():
         "pos_embed_spatial": torch.zeros(1, 100, 4),
         "pos_embed_class": torch.zeros(1, 1, 4),
     }
-    found, changed = adapt(state, own)
+    found, changed = adapt(state, own, Grids((20, 10, 10)))
     assert changed == ["pos_embed_temporal", "pos_embed_spatial"]
     expected = half_pixel(state["pos_embed_temporal"][0].numpy(), 20)
     np.testing.assert_allclose(found["pos_embed_temporal"][0].numpy(), expected, rtol=0, atol=1e-6)
-    assert torch.equal(found["pos_embed_spatial"], resize_space(state["pos_embed_spatial"], (10, 10)))
+    assert torch.equal(found["pos_embed_spatial"][0], bicubic(state["pos_embed_spatial"][0], 7, (10, 10)))
     assert torch.equal(found["pos_embed_class"], state["pos_embed_class"])
 
 
@@ -80,23 +87,22 @@ def test_the_time_table_of_an_image_stands_at_every_frame():
 def test_joint_tables_of_images(old_prefix, new_prefix):
     table = torch.randn(1, old_prefix + 49, 4)
     own = {STEM: torch.zeros(4, 3, 7, 7), "pos_embed": torch.zeros(1, new_prefix + 100, 4)}
-    found, changed = adapt({"pos_embed": table}, own)
+    found, changed = adapt({"pos_embed": table}, own, Grids((10, 10), new_prefix))
     assert changed == ["pos_embed"]
-    kept = table[:, old_prefix - new_prefix :]
-    assert torch.equal(found["pos_embed"], resize_absolute(kept, (10, 10), (7, 7), new_prefix))
+    assert torch.equal(found["pos_embed"][0, new_prefix:], bicubic(table[0, old_prefix:], 7, (10, 10)))
     assert torch.equal(found["pos_embed"][:, :new_prefix], table[:, :new_prefix])
 
 
 def test_the_row_of_a_class_token_is_dropped_without_resizing():
     table = torch.randn(1, 50, 4)
-    found, _ = adapt({"pos_embed": table}, {STEM: torch.zeros(4, 3, 7, 7), "pos_embed": torch.zeros(1, 49, 4)})
+    found, _ = adapt({"pos_embed": table}, {"pos_embed": torch.zeros(1, 49, 4)}, Grids((7, 7)))
     assert torch.equal(found["pos_embed"], table[:, 1:])
 
 
 def test_joint_relative_tables():
     table = torch.arange(9.0)[:, None].repeat(1, 2)  # over 3 x 3 distances
     name = "blocks.0.attn.rel_pos_hw"
-    found, changed = adapt({name: table}, {name: torch.zeros(25, 2)})
+    found, changed = adapt({name: table}, {name: torch.zeros(25, 2)}, Grids((), 0, {name: (5, 5)}))
     rows, columns = np.mgrid[0:5, 0:5]
     line = half_pixel(np.arange(3)[:, None], 5)[:, 0]
     np.testing.assert_allclose(found[name][:, 0].numpy(), (3 * line[rows] + line[columns]).ravel(), atol=1e-6)
@@ -142,9 +148,42 @@ def test_what_fits_no_rule_stays(name, old, new):
     assert changed == [] and found[name] is tensor
 
 
+@pytest.mark.parametrize(
+    ("rows", "wanted", "grid"),
+    [
+        (49, (8, 12), (7, 7)),
+        (48, (8, 12), None),
+        (0, (8, 12), None),
+        (-1, (8, 12), None),
+        (7 * 81, (15, 9, 9), (7, 9, 9)),  # the space is the model's
+        (7 * 81, (7, 9, 13), (7, 9, 9)),  # the time is
+        (7 * 81, (7, 9, 9), (7, 9, 9)),
+        (5 * 25, (7, 11, 11), None),  # neither
+        (5 * 25 * 25, (5, 5, 25), None),  # both: 25 times 5 x 25, or 5 times 25 x 25
+        (0, (7, 9, 9), None),
+        (-1, (7, 9, 9), None),
+    ],
+)
+def test_grids_of_sources(rows, wanted, grid):
+    assert source_grid(rows, wanted) == grid
+
+
+def test_distances_are_odd_in_number():
+    name = "blocks.0.attn.rel_pos_hw"
+    table = torch.randn(16, 2)
+    found, changed = adapt({name: table}, {name: torch.zeros(25, 2)}, Grids((), 0, {name: (5, 5)}))
+    assert changed == [] and found[name] is table
+
+
+def test_the_joint_table_of_an_image_stands_at_every_frame():
+    table = torch.randn(1, 50, 4)
+    found, _ = adapt({"pos_embed": table}, {"pos_embed": torch.zeros(1, 393, 4)}, Grids((8, 7, 7), 1))
+    torch.testing.assert_close(found["pos_embed"], torch.cat((table[:, :1], table[:, 1:].repeat(1, 8, 1)), dim=1))
+
+
 def test_a_joint_table_without_the_row_that_the_model_needs_stays():
     table = torch.randn(1, 49, 4)
-    found, changed = adapt({"pos_embed": table}, {STEM: torch.zeros(4, 3, 7, 7), "pos_embed": torch.zeros(1, 50, 4)})
+    found, changed = adapt({"pos_embed": table}, {"pos_embed": torch.zeros(1, 50, 4)}, Grids((7, 7), 1))
     assert changed == [] and found["pos_embed"] is table
 
 

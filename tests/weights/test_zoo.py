@@ -7,6 +7,7 @@ import pytest
 
 from slowfast_mvit.build.model import create_model, list_models
 from slowfast_mvit.errors import UserError
+from slowfast_mvit.models.baselines import BASELINES
 from slowfast_mvit.weights.table import PUBLISHED
 from slowfast_mvit.weights.zoo import WITHOUT_WEIGHTS, find, list_weights, tags
 
@@ -76,12 +77,76 @@ URLS = {
     MMACTION2 + "mvit-base-p244_u32_sthv2-rgb_20221021-d5de5da6.pth": ("mvitv2_b_32x3", "mmaction2_ssv2"),
     MMACTION2 + "mvit-large-p244_u40_sthv2-rgb_20221021-61696e07.pth": ("mvitv2_l_40x3", "mmaction2_ssv2"),
 }
-BASELINES = ("slowfast", "resnet", "x3d", "csn", "r2plus1d")  # modules of PyTorchVideo's hub
+# Accuracy as published (sections 11 and 18, torchvision's, timm's and PyTorchVideo's own tables), frames and crop of every row.
+FIGURES = {
+    ("mvitv2_s_16x4", "k400"): ((81.0, 94.6), 16, 224),
+    ("mvitv2_b_32x3", "k400"): ((82.9, 95.7), 32, 224),
+    ("mvitv2_l_40x3", "k400"): ((86.1, 97.0), 40, 312),
+    ("mvitv2_s_16x4", "ssv2"): ((68.2, 91.4), 16, 224),
+    ("mvitv2_b_32x3", "ssv2"): ((70.5, 92.7), 32, 224),
+    ("mvitv2_l_40x3", "ssv2"): ((73.3, 94.1), 40, 312),
+    ("mvitv1_b_32x3", "k400"): ((80.4, 94.8), 32, 224),
+    ("mvitv1_b_32x3", "k600"): ((83.9, 96.5), 32, 224),
+    ("mvitv2_t", "in1k"): ((82.3, None), None, 224),
+    ("mvitv2_s", "in1k"): ((83.6, None), None, 224),
+    ("mvitv2_b", "in1k"): ((84.4, None), None, 224),
+    ("mvitv2_l", "in1k"): ((85.3, None), None, 224),
+    ("mvitv2_b_in21k", "in21k"): (None, None, 224),
+    ("mvitv2_l_in21k", "in21k"): (None, None, 224),
+    ("mvitv2_h_in21k", "in21k"): (None, None, 224),
+    ("mvitv1_b_16x4", "k400"): ((78.9, None), 16, 224),
+    ("mvitv1_b_32x3", "pytorchvideo_k400"): ((80.3, None), 32, 224),
+    ("mvitv1_b_16", "in1k"): ((83.0, None), None, 224),
+    ("slowfast_r50", "k400"): ((76.94, 92.69), 32, 224),
+    ("slowfast_r101", "k400"): ((77.9, 93.27), 32, 224),
+    ("slow_r50", "k400"): ((74.58, 91.63), 8, 224),
+    ("c2d_r50", "k400"): ((71.46, 89.68), 8, 224),
+    ("i3d_r50", "k400"): ((73.27, 90.7), 8, 224),
+    ("r2plus1d_r50", "k400"): ((76.01, 92.23), 16, 224),
+    ("csn_r101", "k400"): ((77.0, 92.9), 32, 224),
+    ("x3d_xs", "k400"): ((69.12, 88.63), 4, 160),
+    ("x3d_s", "k400"): ((73.33, 91.27), 13, 160),
+    ("x3d_m", "k400"): ((75.94, 92.72), 16, 224),
+    ("x3d_l", "k400"): ((77.44, None), 16, 312),
+    ("mvitv2_s_16x4", "torchvision_k400"): ((80.757, 94.665), 16, 224),
+    ("mvitv1_b_16x4", "torchvision_k400"): ((78.477, 93.582), 16, 224),
+    ("mvitv2_s_16x4", "mmaction2_k400"): ((81.1, 94.7), 16, 224),
+    ("mvitv2_b_32x3", "mmaction2_k400"): ((82.6, 95.8), 32, 224),
+    ("mvitv2_l_40x3", "mmaction2_k400"): ((85.4, 96.2), 40, 312),
+    ("mvitv2_s_16x4", "mmaction2_ssv2"): ((68.1, 91.0), 16, 224),
+    ("mvitv2_b_32x3", "mmaction2_ssv2"): ((70.8, 92.7), 32, 224),
+    ("mvitv2_l_40x3", "mmaction2_ssv2"): ((73.2, 94.0), 40, 312),
+    ("mvitv2_s_16x4", "maskfeat"): (None, 16, 224),
+    ("mvitv2_l_40x3", "maskfeat"): (None, 16, 224),
+    ("mvitv2_t", "detectron2_in1k"): (None, None, 224),
+    ("mvitv2_s", "detectron2_in1k"): (None, None, 224),
+    ("mvitv2_b", "detectron2_in1k"): (None, None, 224),
+    ("mvitv2_b_in21k", "detectron2_in21k"): (None, None, 224),
+    ("mvitv2_l_in21k", "detectron2_in21k"): (None, None, 224),
+    ("mvitv2_h_in21k", "detectron2_in21k"): (None, None, 224),
+    ("mvitv2_t", "coco_mask_rcnn"): (None, None, 224),
+    ("mvitv2_t", "coco_cascade"): (None, None, 224),
+    ("mvitv2_s", "coco_cascade"): (None, None, 224),
+    ("mvitv2_b", "coco_cascade"): (None, None, 224),
+    ("mvitv2_b", "coco_cascade_in21k"): (None, None, 224),
+    ("mvitv2_l", "coco_cascade_in21k"): (None, None, 224),
+    ("mvitv2_h", "coco_cascade_in21k"): (None, None, 224),
+    ("mvitv2_t", "timm_in1k"): ((82.41, None), None, 224),
+    ("mvitv2_s", "timm_in1k"): ((83.77, None), None, 224),
+    ("mvitv2_b", "timm_in1k"): ((84.42, None), None, 224),
+    ("mvitv2_l", "timm_in1k"): ((85.26, None), None, 224),
+    ("mvitv2_b_in21k", "timm_in21k"): (None, None, 224),
+    ("mvitv2_l_in21k", "timm_in21k"): (None, None, 224),
+    ("mvitv2_h_in21k", "timm_in21k"): (None, None, 224),
+    ("mvitv1_b_16x4", "rev_k400"): ((78.4, 93.4), 16, 224),
+    ("mvitv1_b_16", "rev_in1k"): ((82.9, None), None, 224),
+}
+HUB_MODULES = ("slowfast", "resnet", "x3d", "csn", "r2plus1d")  # modules of PyTorchVideo's hub
 
 
 def hub_paths() -> dict[str, str]:
     """URL of every network that PyTorchVideo's hub knows, by name."""
-    modules = (importlib.import_module(f"pytorchvideo.models.hub.{name}") for name in BASELINES)
+    modules = (importlib.import_module(f"pytorchvideo.models.hub.{name}") for name in HUB_MODULES)
     return {name: path for module in modules for name, path in module.checkpoint_paths.items()}
 
 
@@ -156,6 +221,16 @@ def test_rows(model, tag, accuracy, protocol, classes, frames, crop) -> None:
     entry = find(model, tag)
     assert (entry.accuracy, entry.protocol, entry.num_classes) == (accuracy, protocol, classes)
     assert (entry.num_frames, entry.crop_size) == (frames, crop)
+
+
+def test_the_figures_of_every_row() -> None:
+    found = {(entry.model, entry.tag): (entry.accuracy, entry.num_frames, entry.crop_size) for entry in PUBLISHED}
+    assert found == FIGURES
+
+
+def test_baselines_clips_are_those_of_their_weights() -> None:
+    rows = {entry.model: (entry.num_frames, entry.crop_size) for entry in PUBLISHED if entry.model in BASELINES}
+    assert rows == {name: (baseline.num_frames, baseline.crop_size) for name, baseline in BASELINES.items()}
 
 
 def test_normalisation_of_the_training() -> None:
