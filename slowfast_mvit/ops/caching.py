@@ -26,6 +26,7 @@ def cached_table(maxsize: int) -> Callable[[Callable[..., _Table]], Callable[...
         def table(*arguments: Any) -> _Table:
             return make(*arguments) if torch.compiler.is_compiling() else kept(*arguments)
 
+        table.cache_clear = kept.cache_clear  # type: ignore[attr-defined]
         return table
 
     return decorate
