@@ -35,6 +35,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             if {"loader", "test"} & set(args.suites):
                 write_videos(Path(folder), NUM_VIDEOS)
             rows = [row for suite in args.suites for row in rows_of(suite, Path(folder)) if args.rows in row.title]
+            if not rows:
+                raise UserError(
+                    f"no row of {', '.join(args.suites)} holds {args.rows!r} in its title: leave --rows out to see all"
+                )
+            if min(args.runs, args.threads) < 1:
+                raise UserError(f"--runs {args.runs} and --threads {args.threads} must be at least 1")
             measured = run_rows(
                 rows, runs=args.runs, threads=args.threads, say=lambda text: print(text, file=sys.stderr)
             )

@@ -120,3 +120,16 @@ def test_the_command(tmp_path):
     assert found.returncode == 0, found.stderr
     assert "| joining the scores of 5 x 3 views, 400 classes |" in found.stdout
     assert json.loads((tmp_path / "b.json").read_text())["machine"]["threads"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--rows", "zzz"], "no row of eval holds 'zzz' in its title"),
+        (["--runs", "0"], "--runs 0 and --threads 2 must be"),
+    ],
+)
+def test_nothing_to_measure(arguments, said):
+    command = [sys.executable, "tools/benchmark.py", "eval", *arguments]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert found.returncode == 2 and said in found.stderr and "Traceback" not in found.stderr
