@@ -685,7 +685,8 @@ def test_damaged_files_end_in_a_sentence_and_run_nothing(tmp_path):
             model.load_state_dict(before)
             loaded.append(title)
     assert len(loaded) + len(refused) == 210 and not mark.exists()
-    assert [title for title in loaded if "flipped" not in title] == []  # a changed weight is not seen without a hash
+    # Only torch's zip files carry checksums: in the others a changed weight is not seen without a hash.
+    assert all(title.startswith(("torch False flipped", "pickle flipped")) for title in loaded), loaded
     assert len(refused) > 150
 
 
