@@ -17,7 +17,8 @@ from torch import Tensor
 from slowfast_mvit.benchmark.sides import Work
 from slowfast_mvit.data.augment import RandAugment, parse_rand_augment
 from slowfast_mvit.data.clips import ClipSampling, MultiViewVideos, SampleKey, TrainClips
-from slowfast_mvit.data.kinetics import VideoList, read_split
+from slowfast_mvit.data.kinetics import read_split
+from slowfast_mvit.data.lists import VideoList
 from slowfast_mvit.data.transforms import JitterCrop, TrainTransform
 from slowfast_mvit.errors import UserError
 

@@ -8,7 +8,8 @@ from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.augment import RandAugment, parse_rand_augment
 from slowfast_mvit.data.clips import ClipSampling, MultiViewVideos, TrainClips
 from slowfast_mvit.data.erasing import RandomErasing
-from slowfast_mvit.data.kinetics import VideoList, read_label_names, read_split
+from slowfast_mvit.data.kinetics import read_label_names, read_split
+from slowfast_mvit.data.lists import VideoList
 from slowfast_mvit.data.loader import StepPlan
 from slowfast_mvit.data.transforms import AreaAspectCrop, CropRule, JitterCrop, TrainTransform
 from slowfast_mvit.errors import UserError

@@ -15,7 +15,7 @@ from slowfast_mvit.build.model import build_model
 from slowfast_mvit.build.precision import precision_of
 from slowfast_mvit.build.run import RunFolder, classification_of, weights_to_test
 from slowfast_mvit.config.schema import Config
-from slowfast_mvit.data.kinetics import VideoList
+from slowfast_mvit.data.lists import VideoList
 from slowfast_mvit.data.loader import view_loader
 from slowfast_mvit.engine.log import ProgressBar
 from slowfast_mvit.engine.loop import evaluate

@@ -19,7 +19,7 @@ from slowfast_mvit.build.run import RunFolder, classification_of
 from slowfast_mvit.config.keys import get_value
 from slowfast_mvit.config.load import dump_config, load_config_text
 from slowfast_mvit.config.schema import Config, all_keys
-from slowfast_mvit.data.kinetics import VideoList
+from slowfast_mvit.data.lists import VideoList
 from slowfast_mvit.data.loader import StepPlan, StepSampler, train_loader
 from slowfast_mvit.data.video import VideoError
 from slowfast_mvit.engine.checkpoint import (
@@ -57,7 +57,7 @@ def run_training(config: Config, device: torch.device) -> Path:
         UserError: among others, checkpoints of another run stand in OUTPUT_DIR and TRAIN.AUTO_RESUME is False.
     """
     folder = RunFolder(Path(config.OUTPUT_DIR))
-    if not config.TRAIN.AUTO_RESUME and list_checkpoints(folder.checkpoints):
+    if not config.TRAIN.AUTO_RESUME and list_checkpoints(folder.checkpoints, config.TASK):
         raise UserError(
             f"{folder.checkpoints} holds another run's checkpoints: set TRAIN.AUTO_RESUME True to go on with it, "
             "or another OUTPUT_DIR"
@@ -107,7 +107,7 @@ def run_training(config: Config, device: torch.device) -> Path:
                 }
                 if scaler.is_enabled():
                     content["scaler_state"] = scaler.state_dict()
-                save_checkpoint(checkpoint_path(folder.checkpoints, epoch), content)
+                save_checkpoint(checkpoint_path(folder.checkpoints, epoch, config.TASK), content)
             if validation is not None and (last or (epoch + 1) % config.TRAIN.EVAL_PERIOD == 0):
                 _validate(config, model, validation, device, precision, epoch, log)
 
@@ -134,7 +134,7 @@ def run_training(config: Config, device: torch.device) -> Path:
             after_epoch=after_epoch,
             scaler=scaler,
         )
-    return list_checkpoints(folder.checkpoints)[-1]
+    return list_checkpoints(folder.checkpoints, config.TASK)[-1]
 
 
 def learning_rate_factor(config: Config, plan: StepPlan) -> float:
@@ -185,7 +185,7 @@ def _restore(
     config: Config, folder: RunFolder, model: nn.Module, optimizer: Optimizer, scaler: torch.amp.GradScaler
 ) -> tuple[int, tuple[str, ...]]:
     """Weights to start from; returns the first epoch and the label names of a run that goes on."""
-    newest = read_newest(folder.checkpoints) if config.TRAIN.AUTO_RESUME else None
+    newest = read_newest(folder.checkpoints, config.TASK) if config.TRAIN.AUTO_RESUME else None
     if newest is not None:
         path, content = newest
         try:

@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import Dataset
 
 from slowfast_mvit.batches import TrainItem, UnreadableVideo, VideoViews
-from slowfast_mvit.data.kinetics import VideoList
+from slowfast_mvit.data.lists import VideoList
 from slowfast_mvit.data.transforms import TrainTransform, frames_to_tensor
 from slowfast_mvit.data.video import VideoError, open_video
 from slowfast_mvit.ops.randomness import sample_rng

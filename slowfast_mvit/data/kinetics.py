@@ -7,14 +7,13 @@ hold spaces. Labels are numbers, or names.
 import json
 import os
 import re
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import filterfalse
 from pathlib import Path
 
 import numpy as np
 
+from slowfast_mvit.data.lists import VideoList, base_folder, check_files
 from slowfast_mvit.errors import UserError
 
 SEPARATORS = (" ", ",", "\t", ";")
@@ -26,28 +25,6 @@ _VIDEO_THEN_LABEL = re.compile(
 )
 _PATH_HEADERS = frozenset({"path", "video", "video_path", "video_name", "file", "filename", "file_name"})
 _LABEL_HEADERS = frozenset({"label", "labels", "class", "class_id", "class_name", "label_name", "category", "action"})
-
-
-@dataclass(frozen=True)
-class VideoList:
-    """Videos with their labels, in arrays so that loader workers share them.
-
-    Attributes:
-        paths: str [N], as they are opened.
-        names: str [N], as the list spells them.
-        labels: int64 [N].
-        label_names: name of each label, empty where the data has no names.
-        source: the list file or folder, for messages.
-    """
-
-    paths: np.ndarray
-    names: np.ndarray
-    labels: np.ndarray
-    label_names: tuple[str, ...]
-    source: str
-
-    def __len__(self) -> int:
-        return len(self.paths)
 
 
 def read_split(
@@ -86,9 +63,9 @@ def read_split(
     if source.is_dir():
         paths = [str(source / name) for name in names]
     else:
-        base = _base_folder(root, prefix, names[0])
+        base = base_folder(root, prefix, names[0])
         paths = [os.path.join(base, name) for name in names]  # noqa: PTH118 - a Path per row is slow on large lists
-    _check_files(paths, source)
+    check_files(paths, source)
     return VideoList(np.array(paths), np.array(names), np.array(labels, dtype=np.int64), known, str(source))
 
 
@@ -278,28 +255,3 @@ def _check_range(labels: Sequence[int], num_classes: int, names: Sequence[str], 
             f"{source}: label {labels[wrong[0]]} of {names[wrong[0]]} is out of range 0..{num_classes - 1} "
             f"({len(wrong)} such rows): mend the list or set MODEL.NUM_CLASSES"
         )
-
-
-def _base_folder(root: Path, prefix: str, first: str) -> str:
-    if prefix:
-        return prefix
-    return "" if not (root / first).exists() and Path(first).exists() else str(root)
-
-
-def _check_files(paths: Sequence[str], source: Path) -> None:
-    """Every listed file must be there. One directory listing per folder: a list may name a quarter of a million files."""
-    folders = Counter(os.path.dirname(path) for path in paths)  # noqa: PTH120
-    present = {folder: _entries(folder) for folder in folders}
-    missing = [path for path in paths if os.path.basename(path) not in present[os.path.dirname(path)]]  # noqa: PTH119, PTH120
-    if missing:
-        raise UserError(
-            f"{source}: {len(missing)} of {len(paths)} files do not exist, for example {', '.join(missing[:5])}: "
-            "set DATA.PATH_PREFIX to the folder that the list's paths are relative to, or take them off the list"
-        )
-
-
-def _entries(folder: str) -> frozenset[str]:
-    try:
-        return frozenset(os.listdir(folder or "."))  # noqa: PTH208
-    except OSError:
-        return frozenset()

@@ -9,7 +9,7 @@ import torch
 from slowfast_mvit.batches import Erasure, TrainItem, UnreadableVideo, VideoViews
 from slowfast_mvit.data import clips
 from slowfast_mvit.data.clips import ClipSampling, MultiViewVideos, SampleKey, TrainClips
-from slowfast_mvit.data.kinetics import VideoList
+from slowfast_mvit.data.lists import VideoList
 from slowfast_mvit.data.transforms import AreaAspectCrop, TrainTransform
 from slowfast_mvit.ops.randomness import sample_rng
 from slowfast_mvit.ops.temporal import clip_indices, random_start

@@ -11,7 +11,7 @@ from slowfast_mvit.batches import ClipBatch, UnreadableVideo
 from slowfast_mvit.data.augment import RandAugment, parse_rand_augment
 from slowfast_mvit.data.clips import ClipSampling, MultiViewVideos, SampleKey, TrainClips
 from slowfast_mvit.data.erasing import RandomErasing
-from slowfast_mvit.data.kinetics import VideoList
+from slowfast_mvit.data.lists import VideoList
 from slowfast_mvit.data.loader import StepPlan, StepSampler, train_loader, view_loader
 from slowfast_mvit.data.transforms import AreaAspectCrop, TrainTransform
 from slowfast_mvit.ops.randomness import epoch_order

@@ -1,0 +1,60 @@
+"""What a list of labelled videos is, whoever wrote it, and whether its files are there."""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from slowfast_mvit.errors import UserError
+
+
+@dataclass(frozen=True)
+class VideoList:
+    """Videos with their labels, in arrays so that loader workers share them.
+
+    Attributes:
+        paths: str [N], as they are opened.
+        names: str [N], as the list spells them.
+        labels: int64 [N].
+        label_names: name of each label, empty where the data has no names.
+        source: the list file or folder, for messages.
+    """
+
+    paths: np.ndarray
+    names: np.ndarray
+    labels: np.ndarray
+    label_names: tuple[str, ...]
+    source: str
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+def base_folder(root: Path, prefix: str, first: str) -> str:
+    """Where a list's paths begin: ``prefix``, else ``root``, else the working folder if only it has ``first``."""
+    if prefix:
+        return prefix
+    return "" if not (root / first).exists() and Path(first).exists() else str(root)
+
+
+def check_files(paths: Sequence[str], source: Path) -> None:
+    """Every listed file must be there. One directory listing per folder: a list may name a quarter of a million files."""
+    folders = Counter(os.path.dirname(path) for path in paths)  # noqa: PTH120
+    present = {folder: entries(folder) for folder in folders}
+    missing = [path for path in paths if os.path.basename(path) not in present[os.path.dirname(path)]]  # noqa: PTH119, PTH120
+    if missing:
+        raise UserError(
+            f"{source}: {len(missing)} of {len(paths)} files do not exist, for example {', '.join(missing[:5])}: "
+            "set DATA.PATH_PREFIX to the folder that the list's paths are relative to, or take them off the list"
+        )
+
+
+def entries(folder: str) -> frozenset[str]:
+    """Names in a folder, none where it cannot be listed."""
+    try:
+        return frozenset(os.listdir(folder or "."))  # noqa: PTH208
+    except OSError:
+        return frozenset()
