@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -10,14 +11,36 @@ from torch.utils.data import Dataset
 from slowfast_mvit.batches import TrainItem, UnreadableVideo, VideoViews
 from slowfast_mvit.data.lists import VideoList
 from slowfast_mvit.data.transforms import TrainTransform, frames_to_tensor
-from slowfast_mvit.data.video import VideoError, open_video
+from slowfast_mvit.data.video import VideoError, VideoReader, open_video
+from slowfast_mvit.data.video_frames import FrameFilesReader
 from slowfast_mvit.ops.randomness import sample_rng
-from slowfast_mvit.ops.temporal import clip_indices, clip_span, random_start, view_start
+from slowfast_mvit.ops.temporal import (
+    clip_indices,
+    clip_span,
+    random_segment_indices,
+    random_start,
+    segment_indices,
+    view_start,
+)
+
+
+class Sampling(Protocol):
+    """Which frames of a video its clips consist of."""
+
+    @property
+    def target_fps(self) -> float:
+        """Frame rate of videos that have none of their own: images, one per frame."""
+
+    def train_indices(self, video_frames: int, fps: Fraction, rng: np.random.Generator) -> np.ndarray:
+        """Frame indices int64 [T] of a random clip."""
+
+    def view_indices(self, video_frames: int, fps: Fraction, num_clips: int) -> np.ndarray:
+        """Frame indices int64 [K, T] of the test clips."""
 
 
 @dataclass(frozen=True)
 class ClipSampling:
-    """How a clip is laid over a video: ``num_frames`` frames, ``sampling_rate`` apart at ``target_fps``."""
+    """How a clip is laid over a part of a video: ``num_frames`` frames, ``sampling_rate`` apart at ``target_fps``."""
 
     num_frames: int
     sampling_rate: int
@@ -37,6 +60,22 @@ class ClipSampling:
 
 
 @dataclass(frozen=True)
+class SegmentSampling:
+    """How a clip is spread over a whole video: one frame of each of ``num_frames`` equal parts, at any frame rate."""
+
+    num_frames: int
+    target_fps: float = 30.0
+
+    def train_indices(self, video_frames: int, fps: Fraction, rng: np.random.Generator) -> np.ndarray:
+        """Frame indices int64 [T], a random one of each part."""
+        return random_segment_indices(video_frames, self.num_frames, rng)
+
+    def view_indices(self, video_frames: int, fps: Fraction, num_clips: int) -> np.ndarray:
+        """Frame indices int64 [K, T] of the test clips, around the middle of each part."""
+        return segment_indices(video_frames, self.num_frames, num_clips)
+
+
+@dataclass(frozen=True)
 class SampleKey:
     """What is asked of a training set: a video of the list, in an epoch. All randomness follows from it."""
 
@@ -50,7 +89,7 @@ class TrainClips(Dataset[TrainItem | UnreadableVideo]):
     def __init__(
         self,
         videos: VideoList,
-        sampling: ClipSampling,
+        sampling: Sampling,
         transform: TrainTransform,
         *,
         seed: int,
@@ -69,9 +108,8 @@ class TrainClips(Dataset[TrainItem | UnreadableVideo]):
 
     def __getitem__(self, key: SampleKey) -> TrainItem | UnreadableVideo:
         """The clip of ``key``: a function of (seed, epoch, index, repeat) and of nothing else."""
-        path = str(self.videos.paths[key.index])
         try:
-            with open_video(path, self.backend, frame_fps=self.sampling.target_fps) as reader:
+            with _open(self.videos, key.index, self.backend, self.sampling.target_fps) as reader:
                 rng = sample_rng(self.seed, key.epoch, key.index)
                 indices = self.sampling.train_indices(reader.num_frames, reader.fps, rng)
                 frames = frames_to_tensor(reader.frames_at(indices))
@@ -95,7 +133,7 @@ class TrainClips(Dataset[TrainItem | UnreadableVideo]):
 class MultiViewVideos(Dataset[VideoViews | UnreadableVideo]):
     """All test clips of a video from one decode: the union of their frames, and which rows each clip takes."""
 
-    def __init__(self, videos: VideoList, sampling: ClipSampling, *, num_clips: int, backend: str = "pyav") -> None:
+    def __init__(self, videos: VideoList, sampling: Sampling, *, num_clips: int, backend: str = "pyav") -> None:
         self.videos = videos
         self.sampling = sampling
         self.num_clips = num_clips
@@ -106,9 +144,8 @@ class MultiViewVideos(Dataset[VideoViews | UnreadableVideo]):
 
     def __getitem__(self, index: int) -> VideoViews | UnreadableVideo:
         """Views of video ``index``, or why it cannot be read."""
-        path = str(self.videos.paths[index])
         try:
-            with open_video(path, self.backend, frame_fps=self.sampling.target_fps) as reader:
+            with _open(self.videos, index, self.backend, self.sampling.target_fps) as reader:
                 clips = self.sampling.view_indices(reader.num_frames, reader.fps, self.num_clips)
                 needed, rows = np.unique(clips, return_inverse=True)
                 frames = reader.frames_at(needed)
@@ -124,3 +161,11 @@ class MultiViewVideos(Dataset[VideoViews | UnreadableVideo]):
             seconds=torch.from_numpy(times[clips[:, [0, -1]]]),
             num_missing=missing,
         )
+
+
+def _open(videos: VideoList, index: int, backend: str, frame_fps: float) -> VideoReader:
+    """A reader of video ``index``: of its listed images where the list gives them, else of its file or folder."""
+    path = str(videos.paths[index])
+    if videos.frames is not None:
+        return FrameFilesReader(path, videos.frames[index], frame_fps)
+    return open_video(path, backend, frame_fps=frame_fps)

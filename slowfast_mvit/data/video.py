@@ -82,15 +82,18 @@ class VideoReader(ABC):
         if self._closed:
             raise ValueError(f"the reader of {self.path} is closed")
         rows = _rows_of(indices, self.num_frames, self.path)
+        count = sum(map(len, rows.values()))
         self.missing = ()
-        frames = np.empty((sum(map(len, rows.values())), self.height, self.width, 3), dtype=np.uint8)
+        frames: np.ndarray | None = None
         for index, picture in self._pictures(sorted(rows)):
+            if frames is None:  # only now do readers of images know their size
+                frames = np.empty((count, self.height, self.width, 3), dtype=np.uint8)
             if picture.shape != frames.shape[1:]:
                 had = f"{picture.shape[1]}x{picture.shape[0]}"
                 raise self._error(f"frame {index} is {had} while the first is {self.width}x{self.height}")
             frames[rows.pop(index)] = picture
         assert not rows, f"no picture came for {sorted(rows)}"
-        return frames
+        return np.empty((0, self.height, self.width, 3), dtype=np.uint8) if frames is None else frames
 
     def frames_between(self, start_sec: float, end_sec: float) -> np.ndarray:
         """Indices, int64 [n], of the frames whose time lies in [start_sec, end_sec): 25 for one second at 25 fps."""

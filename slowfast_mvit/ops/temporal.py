@@ -45,3 +45,30 @@ def clip_indices(start: float, span: float, num_frames: int, video_frames: int) 
     """
     steps = torch.linspace(start, start + span - 1, num_frames)
     return steps.clamp(0, video_frames - 1).long().numpy()
+
+
+def segment_bounds(video_frames: int, num_segments: int) -> np.ndarray:
+    """Bounds int64 [T + 1] of T equal parts of a video: round((n - 1) / T * i), halves to the even number.
+
+    Segment i holds the frames from bound i to bound i + 1, both included; neighbours share a frame.
+    """
+    return np.rint((video_frames - 1) / num_segments * np.arange(num_segments + 1)).astype(np.int64)
+
+
+def random_segment_indices(video_frames: int, num_frames: int, rng: np.random.Generator) -> np.ndarray:
+    """Frame indices int64 [T] of a training clip: one frame of each segment, all of the segment alike likely."""
+    bounds = segment_bounds(video_frames, num_frames)
+    return rng.integers(bounds[:-1], bounds[1:], endpoint=True)
+
+
+def segment_indices(video_frames: int, num_frames: int, num_clips: int) -> np.ndarray:
+    """Frame indices int64 [K, T] of the test clips: one frame of each segment, the middle one for a single clip.
+
+    Several clips take the middles of K equal parts of each segment, in order, so that they differ wherever a segment has K
+    frames; in a shorter segment some clips share a frame. PySlowFast's clips are all the same. For one clip of a segment from
+    a to b this is floor((a + b) / 2), the official rule.
+    """
+    bounds = segment_bounds(video_frames, num_frames)
+    sizes = bounds[1:] - bounds[:-1] + 1
+    odd = 2 * np.arange(num_clips)[:, None] + 1
+    return bounds[:-1] + (sizes * odd - 1) // (2 * num_clips)
