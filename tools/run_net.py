@@ -46,8 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(path: str, overrides: list[str], *, toy: bool) -> None:
     config = toy_job(path, overrides) if toy else load_config(path, overrides)
     metrics = run_job(config, random_weights=toy)
-    if metrics is not None:
-        print(f"top-1 {metrics['top1_acc']:.2f} %, top-5 {metrics['top5_acc']:.2f} % ({metrics['protocol']})")
+    for test in [] if metrics is None else metrics.get("tests", [metrics]):
+        print(f"top-1 {test['top1_acc']:.2f} %, top-5 {test['top5_acc']:.2f} % ({test['protocol']})")
     if toy:
         print("This ran on generated videos: that accuracy means nothing, except that the recipe runs here.")
 

@@ -50,10 +50,31 @@ def _views(config: Config) -> Iterator[str]:
         yield "TEST.NUM_ENSEMBLE_VIEWS: 0 tests nothing; set 1 or more, or -1 for 1, 3, 5, 7 and 10"
 
 
+def _clip_numbers(config: Config) -> Iterator[str]:
+    numbers = config.TEST.NUM_TEMPORAL_CLIPS
+    for number in sorted({number for number in numbers if numbers.count(number) > 1}):
+        yield f"TEST.NUM_TEMPORAL_CLIPS: {number} comes more than once"
+
+
+def _short_side(config: Config) -> Iterator[str]:
+    side, crop = config.TEST.SHORT_SIDE, config.DATA.TEST_CROP_SIZE
+    if not side or not config.TEST.ENABLE:
+        return
+    if config.TEST.DATASET not in ("kinetics", "ssv2"):
+        yield f"TEST.SHORT_SIDE: it is for kinetics and ssv2, and not for {config.TEST.DATASET}; set it to 0"
+    elif side < crop:
+        yield f"TEST.SHORT_SIDE: {side} is less than DATA.TEST_CROP_SIZE {crop}; set it to {crop} or more, or to 0"
+
+
+def _task(config: Config) -> Iterator[str]:
+    if not all(letter.isalnum() or letter in "_-." for letter in config.TASK):
+        yield f"TASK: {config.TASK!r} begins the names of files; take letters, digits, _, - and . only"
+
+
 def _one_crop_side(config: Config) -> Iterator[str]:
     crop, short_side = config.DATA.TEST_CROP_SIZE, config.DATA.TRAIN_JITTER_SCALES[0]
     one_crop = config.TEST.ENABLE and config.TEST.DATASET == "kinetics" and config.TEST.NUM_SPATIAL_CROPS == 1
-    if one_crop and crop > short_side:
+    if one_crop and not config.TEST.SHORT_SIDE and crop > short_side:
         yield (
             f"DATA.TEST_CROP_SIZE: {crop} does not fit: with TEST.NUM_SPATIAL_CROPS 1 the short side of a test frame "
             f"is DATA.TRAIN_JITTER_SCALES[0], {short_side}; set that to {crop} or more, or NUM_SPATIAL_CROPS to 3"
@@ -197,10 +218,19 @@ RULES: Mapping[Rule, tuple[str, ...]] = MappingProxyType(
             "TEST.BATCH_SIZE",
         ),
         _views: ("TEST.NUM_ENSEMBLE_VIEWS",),
+        _clip_numbers: ("TEST.NUM_TEMPORAL_CLIPS",),
+        _short_side: (
+            "TEST.ENABLE",
+            "TEST.DATASET",
+            "TEST.SHORT_SIDE",
+            "DATA.TEST_CROP_SIZE",
+        ),
+        _task: ("TASK",),
         _one_crop_side: (
             "TEST.ENABLE",
             "TEST.DATASET",
             "TEST.NUM_SPATIAL_CROPS",
+            "TEST.SHORT_SIDE",
             "DATA.TEST_CROP_SIZE",
             "DATA.TRAIN_JITTER_SCALES",
         ),

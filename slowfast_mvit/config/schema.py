@@ -60,7 +60,9 @@ class Train:
     CHECKPOINT_CLEAR_NAME_PATTERN: tuple[str, ...] = key((), "Texts removed from parameter names, e.g. backbone.")
     MIXED_PRECISION: bool = key(False, "PySlowFast's switch for half precision; here MODEL.PRECISION auto in training")
     KILL_LOSS_EXPLOSION_FACTOR: float = key(
-        0.0, "Stop when the loss grows by more than this factor; 0: off", at_least=0
+        0.0,
+        "Stop when the loss is over this times the mean of the five steps before, from an epoch's seventh step on; 0: off",
+        at_least=0,
     )
 
 
@@ -77,8 +79,22 @@ class Test:
     CHECKPOINT_TYPE: str = key("pytorch", "Format of that file", choices=("pytorch",))
     NUM_ENSEMBLE_VIEWS: int = key(10, "Clips per video; -1: test with 1, 3, 5, 7 and 10", at_least=-1)
     NUM_SPATIAL_CROPS: int = key(3, "Crops per clip: 1 (centre) or 3 (left, centre, right)", choices=(1, 3))
-    NUM_TEMPORAL_CLIPS: tuple[int, ...] = key((), "Test once with each of these numbers of clips", at_least=1)
-    SAVE_RESULTS_PATH: str = key("", "File for the video scores and labels, inside OUTPUT_DIR")
+    NUM_TEMPORAL_CLIPS: tuple[int, ...] = key(
+        (), "Test once with each of these numbers of clips, in place of NUM_ENSEMBLE_VIEWS", at_least=1
+    )
+    SHORT_SIDE: int = key(
+        0,
+        "Short side of test frames in pixels, for 1 and 3 crops (the paper's rule: 256); 0: the official code's, "
+        "TRAIN_JITTER_SCALES[0] for 1 crop and TEST_CROP_SIZE for 3 (ours)",
+        at_least=0,
+    )
+    SAVE_RESULTS_PATH: str = key(
+        "", "Pickle of [scores, labels] of the videos as torch tensors, as PySlowFast's, inside OUTPUT_DIR"
+    )
+    USE_EMA: bool = key(
+        True,
+        "Test the averaged weights of a checkpoint that has them (SOLVER.EMA_DECAY); False: its last weights (ours)",
+    )
     SAVE_PROBABILITIES: bool = key(False, "Also write all probabilities, to predictions/probabilities.npz (ours)")
 
 
@@ -198,8 +214,16 @@ class Solver:
     ZERO_WD_1D_PARAM: bool = key(False, "No weight decay on biases, norms and other one-dimensional parameters")
     CLIP_GRAD_VAL: float | None = key(None, "Clip each gradient to this size; goes before CLIP_GRAD_L2NORM", above=0)
     CLIP_GRAD_L2NORM: float | None = key(None, "Scale gradients down to this norm over all parameters", above=0)
-    LARS_ON: bool = key(False, "Scale rates per layer by weight over gradient norm")
-    LAYER_DECAY: float = key(1.0, "Factor of the rate per block, from the head down", above=0, at_most=1)
+    LARS_ON: bool = key(False, "Scale rates per layer by weight over gradient norm, times 0.001")
+    LAYER_DECAY: float = key(
+        1.0, "Factor of the rate per block, from the head down; below 1 for MViT only", above=0, at_most=1
+    )
+    EMA_DECAY: float = key(
+        0.0,
+        "Also keep an average of the weights, of which a step leaves this share; validations and tests use it; 0: off (ours)",
+        at_least=0,
+        below=1,
+    )
 
 
 @dataclass(frozen=True)
@@ -243,7 +267,7 @@ class Tensorboard:
 class Config:
     """A whole job. load_config makes one from a YAML file; it never changes afterwards."""
 
-    TASK: str = key("", "Name put before checkpoint files")
+    TASK: str = key("", "Name put before checkpoint files, as in ssl_eval_checkpoint_epoch_00001.pyth")
     NUM_GPUS: int = key(1, "GPUs per machine; 0: the CPU", at_least=0)
     NUM_SHARDS: int = key(1, "Machines; under torchrun its own numbers count", at_least=1)
     SHARD_ID: int = key(0, "Number of this machine, from 0", at_least=0)

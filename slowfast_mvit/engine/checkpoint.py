@@ -19,14 +19,22 @@ _LOG = logging.getLogger(__name__)
 _PREFIX, _SUFFIX = "checkpoint_epoch_", ".pyth"
 
 
-def checkpoint_path(folder: Path, epoch: int) -> Path:
-    """File of the checkpoint after ``epoch`` (0-based); names count from 1, as PySlowFast's."""
-    return folder / f"{_PREFIX}{epoch + 1:05d}{_SUFFIX}"
+def checkpoint_path(folder: Path, epoch: int, task: str = "") -> Path:
+    """File of the checkpoint after ``epoch`` (0-based); names count from 1 and begin with the task, as PySlowFast's."""
+    return folder / f"{_prefix(task)}{epoch + 1:05d}{_SUFFIX}"
 
 
-def list_checkpoints(folder: Path) -> list[Path]:
-    """Checkpoints of a run, oldest first."""
-    return sorted(folder.glob(f"{_PREFIX}*{_SUFFIX}")) if folder.is_dir() else []
+def list_checkpoints(folder: Path, task: str = "") -> list[Path]:
+    """Checkpoints of a run, oldest first; those of another task are not among them."""
+    if not folder.is_dir():
+        return []
+    return sorted(
+        path for path in folder.iterdir() if path.name.startswith(_prefix(task)) and path.name.endswith(_SUFFIX)
+    )
+
+
+def _prefix(task: str) -> str:
+    return f"{task}_{_PREFIX}" if task else _PREFIX
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
@@ -40,13 +48,13 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     temporary.replace(path)
 
 
-def read_newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
+def read_newest(folder: Path, task: str = "") -> tuple[Path, dict[str, Any]] | None:
     """The newest checkpoint of a run that can be read, or None where there is none; damaged ones are passed with a warning.
 
     Raises:
         UserError: there are checkpoints, and every one is damaged.
     """
-    paths = list_checkpoints(folder)
+    paths = list_checkpoints(folder, task)
     for path in reversed(paths):
         try:
             content = read_weights(path)

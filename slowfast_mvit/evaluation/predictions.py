@@ -5,6 +5,7 @@ Every file is written under a temporary name and renamed, so a reader never meet
 
 import math
 import os
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import simplejson
+import torch
 
 from slowfast_mvit.batches import UnreadableVideo
 from slowfast_mvit.evaluation.multiview import MultiViewResult
@@ -80,6 +82,14 @@ def write_probabilities(result: MultiViewResult, names: np.ndarray, path: Path) 
             views=result.view_probabilities,
         )
     temporary.replace(path)
+
+
+def write_results(scores: np.ndarray, labels: np.ndarray, path: Path) -> None:
+    """Write the file of PySlowFast's TEST.SAVE_RESULTS_PATH: a pickle of the list [scores, labels], both tensors.
+
+    Scores are float32 [N, classes], labels int64 [N] as they came. ``pickle.load`` reads it where torch is installed.
+    """
+    _replace(path, pickle.dumps([torch.from_numpy(scores.astype(np.float32)), torch.from_numpy(labels)]))
 
 
 def _format_number(value: Any) -> str:

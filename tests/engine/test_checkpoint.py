@@ -46,6 +46,20 @@ def test_files_are_listed_by_epoch(tmp_path):
     assert list_checkpoints(tmp_path) == [checkpoint_path(tmp_path, epoch) for epoch in (0, 9, 10, 99)]
 
 
+def test_tasks_keep_to_their_own(tmp_path):
+    for task in ("", "ssl", "ssl_eval"):
+        save_checkpoint(checkpoint_path(tmp_path, 0, task), content(len(task)))
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "checkpoint_epoch_00001.pyth",
+        "ssl_checkpoint_epoch_00001.pyth",
+        "ssl_eval_checkpoint_epoch_00001.pyth",
+    }
+    for task in ("", "ssl", "ssl_eval"):
+        path, found = read_newest(tmp_path, task)
+        assert list_checkpoints(tmp_path, task) == [path] and found["epoch"] == len(task)
+    assert read_newest(tmp_path, "eval") is None
+
+
 @pytest.mark.parametrize("moment", ["save", "fsync", "replace"])
 def test_a_failure_while_writing_leaves_the_old_one(tmp_path, monkeypatch, moment):
     path = checkpoint_path(tmp_path, 0)
