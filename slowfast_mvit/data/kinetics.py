@@ -36,6 +36,8 @@ def read_split(
     separator: str = " ",
     columns: Sequence[str] = (),
     label_names: Sequence[str] = (),
+    skip_rows: int = 0,
+    must_exist: bool = True,
 ) -> VideoList:
     """Videos of ``split`` (train, val or test) under ``root``: from ``root/split.csv``, else from ``root/split/<class>/``.
 
@@ -49,31 +51,36 @@ def read_split(
         columns: names of the fields (``path``, ``label``, ``ignore``) of lists with more of them.
         label_names: names that number the labels (of a checkpoint); by default ``root/labels.json``, else the sorted
             names found in the lists.
+        skip_rows: lines left out at the top of list files.
+        must_exist: refuse a list that names missing files.
 
     Raises:
         UserError: missing folder or list, empty list, unknown label, label out of range, missing files.
     """
     if not root.is_dir():
         raise UserError(f"the dataset folder {root} does not exist: set DATA.PATH_TO_DATA_DIR")
-    fields, source = _read_fields(root, split, separator, columns)
+    fields, source = _read_fields(root, split, separator, columns, skip_rows)
     names, texts = zip(*fields, strict=True)
     known = tuple(label_names) or _stored_names(root)
-    labels, known = _number_labels(texts, known, source, lambda: _all_labels(root, separator, columns))
+    labels, known = _number_labels(texts, known, source, lambda: _all_labels(root, separator, columns, skip_rows))
     _check_range(labels, num_classes, names, source)
     if source.is_dir():
         paths = [str(source / name) for name in names]
     else:
         base = base_folder(root, prefix, names[0])
         paths = [os.path.join(base, name) for name in names]  # noqa: PTH118 - a Path per row is slow on large lists
-    check_files(paths, source)
+    if must_exist:
+        check_files(paths, source)
     return VideoList(np.array(paths), np.array(names), np.array(labels, dtype=np.int64), known, str(source))
 
 
-def _read_fields(root: Path, split: str, separator: str, columns: Sequence[str]) -> tuple[list[tuple[str, str]], Path]:
+def _read_fields(
+    root: Path, split: str, separator: str, columns: Sequence[str], skip_rows: int
+) -> tuple[list[tuple[str, str]], Path]:
     """(path, label) texts of a split, and the file or folder that they come from."""
     list_file, folder = root / f"{split}.csv", root / split
     if list_file.is_file():
-        return read_list(list_file, separator, columns), list_file
+        return read_list(list_file, separator, columns, skip_rows), list_file
     if not folder.is_dir():
         raise UserError(f"{root} has neither {split}.csv nor a folder {split}/ with one folder per class")
     fields = [
@@ -88,8 +95,10 @@ def _read_fields(root: Path, split: str, separator: str, columns: Sequence[str])
     return fields, folder
 
 
-def read_list(path: Path, separator: str = " ", columns: Sequence[str] = ()) -> list[tuple[str, str]]:
-    """(path, label) texts of a list file, header and blank lines left out.
+def read_list(
+    path: Path, separator: str = " ", columns: Sequence[str] = (), skip_rows: int = 0
+) -> list[tuple[str, str]]:
+    """(path, label) texts of a list file, its first ``skip_rows`` lines, a header and blank lines left out.
 
     Raises:
         UserError: unreadable text, an empty list, or a line without a label, named by its number.
@@ -103,6 +112,9 @@ def read_list(path: Path, separator: str = " ", columns: Sequence[str] = ()) -> 
     lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines:
         raise UserError(f"{path} is empty: it should hold one 'path label' per line")
+    lines = [(number, line) for number, line in lines if number > skip_rows]
+    if not lines:
+        raise UserError(f"{path} has no lines after the {skip_rows} that DATA.SKIP_ROWS leaves out")
     separator = _find_separator([line for _, line in lines], separator, columns)
     rows = []
     for number, line in lines:
@@ -205,12 +217,12 @@ def parse_label_names(stored: object) -> tuple[str, ...]:
     raise ValueError("the numbers must be 0, 1, 2, ... without gaps")
 
 
-def _all_labels(root: Path, separator: str, columns: Sequence[str]) -> set[str]:
+def _all_labels(root: Path, separator: str, columns: Sequence[str], skip_rows: int) -> set[str]:
     """Label texts of all splits of the dataset."""
     splits = [
         split for split in ("train", "val", "test") if (root / f"{split}.csv").is_file() or (root / split).is_dir()
     ]
-    return {label for split in splits for _, label in _read_fields(root, split, separator, columns)[0]}
+    return {label for split in splits for _, label in _read_fields(root, split, separator, columns, skip_rows)[0]}
 
 
 def _number_labels(

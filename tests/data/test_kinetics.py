@@ -384,3 +384,29 @@ def test_a_folder_video_of_a_class_called_action_is_no_header(root):
 
 def test_an_empty_separator(root):
     assert "DATA.PATH_LABEL_SEPARATOR is empty" in refusal(listed, root, "a.mp4 1\n", "")
+
+
+def test_rows_are_skipped_at_the_top_of_every_list(root):
+    put(root, "train", "made by hand\n\na.mp4 run\nb.mp4 jump\n", files=False)
+    put(root, "val", "# 1\n# 2\nc.mp4 walk\n", files=False)
+    for name in "abc":
+        touch(root / f"{name}.mp4")
+    videos = read_split(root, "train", num_classes=3, skip_rows=2)  # blank lines count: they are lines of the file
+    assert videos.names.tolist() == ["a.mp4", "b.mp4"] and videos.label_names == ("jump", "run", "walk")
+    assert read_split(root, "val", num_classes=3, skip_rows=2).labels.tolist() == [2]
+    put(root, "val", "# 1\n# 2\npath label\nc.mp4 0\nd.mp4\n", files=False)
+    said = refusal(read_split, root, "val", num_classes=3, skip_rows=2)
+    assert said == f"{root}/val.csv:5: expected 'path label', got 'd.mp4'"  # numbers are those of the file
+
+
+def test_a_list_that_is_skipped_whole(root):
+    path = put(root, "train", "a.mp4 0\nb.mp4 1\n", files=False)
+    said = refusal(read_list, path, skip_rows=2)
+    assert said == f"{path} has no lines after the 2 that DATA.SKIP_ROWS leaves out"
+
+
+def test_missing_files_may_be_listed_where_they_are_looked_for_later(root):
+    put(root, "train", "a.mp4 0\ngone.mp4 1\n", files=False)
+    touch(root / "a.mp4")
+    videos = read_split(root, "train", num_classes=2, must_exist=False)
+    assert videos.paths.tolist() == [f"{root}/a.mp4", f"{root}/gone.mp4"]
