@@ -1,15 +1,19 @@
 """Datasets, loaders and test protocols by config."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from slowfast_mvit.build.images import has_image_split, image_protocol, images_of, test_images, train_images
 from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.augment import RandAugment, parse_rand_augment
 from slowfast_mvit.data.clips import ClipSampling, MultiViewVideos, TrainClips
 from slowfast_mvit.data.erasing import RandomErasing
+from slowfast_mvit.data.imagenet import ImageList
+from slowfast_mvit.data.images import TestImages, TrainImages
 from slowfast_mvit.data.kinetics import read_label_names, read_split
-from slowfast_mvit.data.lists import VideoList
+from slowfast_mvit.data.lists import LabelledList, VideoList
 from slowfast_mvit.data.loader import StepPlan
 from slowfast_mvit.data.transforms import AreaAspectCrop, CropRule, JitterCrop, TrainTransform
 from slowfast_mvit.errors import UserError
@@ -18,15 +22,17 @@ from slowfast_mvit.evaluation.multiview import ViewProtocol
 _Number = TypeVar("_Number", int, float)
 
 
-def videos_of(config: Config, split: str, label_names: Sequence[str] = ()) -> VideoList:
+def videos_of(config: Config, split: str, label_names: Sequence[str] = ()) -> VideoList | ImageList:
     """The list of a split (train, val, test).
 
     Its labels are numbered by ``label_names`` (of a checkpoint), else by TENSORBOARD.CLASS_NAMES_PATH, else by the dataset.
     """
-    if not config.DATA.PATH_TO_DATA_DIR:
-        raise UserError("DATA.PATH_TO_DATA_DIR is not set: give the folder that holds train.csv, val.csv and test.csv")
     if not label_names and config.TENSORBOARD.CLASS_NAMES_PATH:
         label_names = read_label_names(Path(config.TENSORBOARD.CLASS_NAMES_PATH))
+    if dataset_of(config, split) == "imagenet":
+        return images_of(config, split, label_names)
+    if not config.DATA.PATH_TO_DATA_DIR:
+        raise UserError("DATA.PATH_TO_DATA_DIR is not set: give the folder that holds train.csv, val.csv and test.csv")
     return read_split(
         Path(config.DATA.PATH_TO_DATA_DIR),
         split,
@@ -38,8 +44,15 @@ def videos_of(config: Config, split: str, label_names: Sequence[str] = ()) -> Vi
     )
 
 
+def dataset_of(config: Config, split: str) -> str:
+    """Name of the data set that a split is of."""
+    return config.TEST.DATASET if split == "test" else config.TRAIN.DATASET
+
+
 def has_split(config: Config, split: str) -> bool:
     """Whether the dataset has a list or a folder of that split."""
+    if dataset_of(config, split) == "imagenet":
+        return has_image_split(config, split)
     root = Path(config.DATA.PATH_TO_DATA_DIR)
     return (root / f"{split}.csv").is_file() or (root / split).is_dir()
 
@@ -69,8 +82,10 @@ def train_transform(config: Config) -> TrainTransform:
     )
 
 
-def train_clips(config: Config, videos: VideoList) -> TrainClips:
+def train_clips(config: Config, videos: VideoList | ImageList) -> TrainClips | TrainImages:
     """The training set."""
+    if isinstance(videos, ImageList):
+        return train_images(config, videos)
     return TrainClips(
         videos,
         sampling_of(config),
@@ -81,7 +96,7 @@ def train_clips(config: Config, videos: VideoList) -> TrainClips:
     )
 
 
-def step_plan(config: Config, videos: VideoList) -> StepPlan:
+def step_plan(config: Config, videos: LabelledList) -> StepPlan:
     """How the training videos make steps.
 
     Raises:
@@ -96,13 +111,34 @@ def step_plan(config: Config, videos: VideoList) -> StepPlan:
     return plan
 
 
+_ALL_CLIP_NUMBERS = (1, 3, 5, 7, 10)  # what PySlowFast tests for NUM_ENSEMBLE_VIEWS -1
+
+
+def single_tests(config: Config) -> tuple[Config, ...]:
+    """One config per number of clips that the test asks for; each has that number as its NUM_ENSEMBLE_VIEWS."""
+    if config.TEST.DATASET == "imagenet":
+        return (config,)
+    test = config.TEST
+    asked = _ALL_CLIP_NUMBERS if test.NUM_ENSEMBLE_VIEWS < 0 else (test.NUM_ENSEMBLE_VIEWS,)
+    return tuple(
+        replace(config, TEST=replace(test, NUM_ENSEMBLE_VIEWS=number, NUM_TEMPORAL_CLIPS=()))
+        for number in test.NUM_TEMPORAL_CLIPS or asked
+    )
+
+
 def view_protocol(config: Config) -> ViewProtocol:
-    """The test protocol: with one crop the short side is TRAIN_JITTER_SCALES[0], with three the crop size (official code)."""
+    """The protocol of a test with one number of clips.
+
+    Without TEST.SHORT_SIDE the official code's rule: with one crop the short side is TRAIN_JITTER_SCALES[0], with three it is
+    the crop size.
+    """
+    if config.TEST.DATASET == "imagenet":
+        return image_protocol(config)
     data, crops = config.DATA, config.TEST.NUM_SPATIAL_CROPS
     return ViewProtocol(
         num_clips=config.TEST.NUM_ENSEMBLE_VIEWS,
         num_crops=crops,
-        short_side=data.TRAIN_JITTER_SCALES[0] if crops == 1 else data.TEST_CROP_SIZE,
+        short_side=config.TEST.SHORT_SIDE or (data.TRAIN_JITTER_SCALES[0] if crops == 1 else data.TEST_CROP_SIZE),
         crop_size=data.TEST_CROP_SIZE,
         mean=data.MEAN,
         std=data.STD,
@@ -110,8 +146,10 @@ def view_protocol(config: Config) -> ViewProtocol:
     )
 
 
-def multi_view_videos(config: Config, videos: VideoList, num_clips: int) -> MultiViewVideos:
+def multi_view_videos(config: Config, videos: VideoList | ImageList, num_clips: int) -> MultiViewVideos | TestImages:
     """The test set: videos with all their clips."""
+    if isinstance(videos, ImageList):
+        return test_images(config, videos)
     return MultiViewVideos(videos, sampling_of(config), num_clips=num_clips, backend=config.DATA.DECODING_BACKEND)
 
 

@@ -6,10 +6,33 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from slowfast_mvit.errors import UserError
+
+
+class LabelledList(Protocol):
+    """What training and tests need of any list, of videos or of images."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def names(self) -> np.ndarray:
+        """str [N], as tables and messages name the entries."""
+
+    @property
+    def labels(self) -> np.ndarray:
+        """int64 [N]."""
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Name of each label, empty where the data has no names."""
+
+    @property
+    def source(self) -> str:
+        """The list file or folder, for messages."""
 
 
 @dataclass(frozen=True)

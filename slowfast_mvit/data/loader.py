@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from slowfast_mvit.batches import ClipBatch, UnreadableVideo, VideoViews, collate_clips
-from slowfast_mvit.data.clips import MultiViewVideos, SampleKey, TrainClips
+from slowfast_mvit.batches import ClipBatch, TrainItem, UnreadableVideo, VideoViews, collate_clips
+from slowfast_mvit.data.clips import SampleKey
 from slowfast_mvit.ops.randomness import epoch_order
 
 
@@ -69,7 +69,7 @@ class StepSampler(Sampler[list[SampleKey]]):
 
 
 def train_loader(
-    dataset: TrainClips, sampler: StepSampler, *, num_workers: int, pin_memory: bool
+    dataset: Dataset[TrainItem | UnreadableVideo], sampler: StepSampler, *, num_workers: int, pin_memory: bool
 ) -> DataLoader[ClipBatch | UnreadableVideo]:
     """Batches of training clips in the sampler's order."""
     return DataLoader(
@@ -81,6 +81,8 @@ def train_loader(
     )
 
 
-def view_loader(dataset: MultiViewVideos, *, num_workers: int) -> DataLoader[VideoViews | UnreadableVideo]:
+def view_loader(
+    dataset: Dataset[VideoViews | UnreadableVideo], *, num_workers: int
+) -> DataLoader[VideoViews | UnreadableVideo]:
     """Videos with all their views, one at a time and in order; batches are made of views later, on the device."""
     return DataLoader(dataset, batch_size=None, num_workers=num_workers)

@@ -26,6 +26,7 @@ class ViewProtocol:
         crop_size: side of the square crops in pixels.
         mean, std: per channel, in 0..1.
         ensemble: ``sum`` or ``max`` of the views' probabilities.
+        words: what results call the protocol, where the numbers do not tell: images come resized and cropped.
     """
 
     num_clips: int
@@ -35,6 +36,7 @@ class ViewProtocol:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     ensemble: str = "sum"
+    words: str = ""
 
     @property
     def num_views(self) -> int:
@@ -42,6 +44,8 @@ class ViewProtocol:
         return self.num_clips * self.num_crops
 
     def __str__(self) -> str:
+        if self.words:
+            return self.words
         clips = f"{self.num_clips} clip{'s' if self.num_clips > 1 else ''}"
         crops = f"{self.num_crops} crop{'s' if self.num_crops > 1 else ''}"
         return f"{clips} x {crops}, short side {self.short_side}, crop {self.crop_size}, {self.ensemble}"

@@ -36,6 +36,8 @@ class Classification:
         mix: mixup, cutmix and label smoothing in training, or None.
         erase_mode: what erased boxes are filled with.
         autocast_dtype: compute type of the model's forward pass, or None for float32.
+        images: the model takes images: batches hold videos of one frame, whose time axis is taken off before the model.
+        num_scored: a test's probabilities are over this many first classes; None for all.
     """
 
     num_classes: int
@@ -44,6 +46,8 @@ class Classification:
     mix: MixSettings | None = None
     erase_mode: str = "pixel"
     autocast_dtype: torch.dtype | None = None
+    images: bool = False
+    num_scored: int | None = None
 
     def losses(self, model: nn.Module, batch: ClipBatch, rng: np.random.Generator) -> dict[str, Tensor]:
         """Means over a training batch: ``loss``, which is minimised, and ``top1_acc`` in percent.
@@ -63,16 +67,17 @@ class Classification:
                 switch_prob=self.mix.switch_prob,
             )
             video, targets = mix_clips(video, targets, mix)
-        with self._autocast(video.device):
-            logits = model(video)
+        logits = self._logits(model, video)
         correct = mixed_correct(logits, targets, ks=(1,))
         return {"loss": soft_cross_entropy(logits, targets), "top1_acc": correct[0] * 100 / len(batch)}
 
     def probabilities(self, model: nn.Module, batch: ClipBatch) -> Tensor:
-        """Class probabilities float32 [B, num_classes] of a batch of normalised clips."""
-        with self._autocast(batch.video.device):
-            logits = model(batch.video)
-        return softmax(logits)
+        """Class probabilities float32 [B, num_scored or num_classes] of a batch of normalised clips."""
+        return softmax(self._logits(model, batch.video)[:, : self.num_scored])
+
+    def _logits(self, model: nn.Module, video: Tensor) -> Tensor:
+        with self._autocast(video.device):
+            return model(video.squeeze(2) if self.images else video)
 
     def _fill_erasures(self, video: Tensor, batch: ClipBatch) -> Tensor:
         for row, erasure in enumerate(batch.erasures):
