@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from slowfast_mvit.batches import ClipBatch
+from slowfast_mvit.engine.explosion import LossWatch
 from slowfast_mvit.engine.log import JsonLog, ProgressBar
 from slowfast_mvit.engine.optimizer import set_learning_rate
 from slowfast_mvit.errors import UserError
@@ -46,6 +47,7 @@ class FitPlan:
         seed: of everything random inside a step.
         clip_grad_value, clip_grad_norm: gradient clipping by value or by L2 norm; the value has priority.
         log_period: steps between lines of the log.
+        explosion_factor: stop when the loss grows by more than this, see :class:`LossWatch`; 0: never.
     """
 
     num_epochs: int
@@ -57,6 +59,7 @@ class FitPlan:
     clip_grad_value: float | None = None
     clip_grad_norm: float | None = None
     log_period: int = 10
+    explosion_factor: float = 0.0
 
 
 class _Stopwatch:
@@ -96,6 +99,7 @@ def fit(
     log: JsonLog,
     name_of: Callable[[int], str],
     after_epoch: Callable[[int], None],
+    after_step: Callable[[], None] = lambda: None,
     scaler: torch.amp.GradScaler | None = None,
 ) -> None:
     """Train from ``plan.first_epoch`` through the last epoch.
@@ -111,23 +115,27 @@ def fit(
         log: receives a line every ``log_period`` steps.
         name_of: name of a video from its index, for messages.
         after_epoch: called with the number of each finished epoch; checkpoints and evaluates.
+        after_step: called when the weights of a step are there; averages them.
         scaler: of the loss, for float16. A step whose scaled gradients overflow is left out, and the scale halved.
 
     Raises:
-        UserError: the loss is not finite; names the step and its clips. No weight has been changed by that step.
+        UserError: the loss is not finite, which names the step and its clips, or explodes. That step has changed no weight.
     """
     scaler = scaler or torch.amp.GradScaler(device.type, enabled=False)
     watch = _Stopwatch()
+    losses = LossWatch(plan.explosion_factor)
     stream = watch.waiting(batches)
     total = plan.num_epochs * plan.steps_per_epoch
     for epoch in range(plan.first_epoch, plan.num_epochs):
         model.train()
+        losses.start_epoch()
         bar = ProgressBar(f"epoch {epoch + 1}/{plan.num_epochs}", plan.steps_per_epoch, plain_every=plan.log_period)
         for step in range(plan.steps_per_epoch):
             number = epoch * plan.steps_per_epoch + step
             rate = schedule(epoch + step / plan.steps_per_epoch)
             set_learning_rate(optimizer, rate)
             means = _step(model, task, stream, plan, number, device, name_of, scaler)
+            losses.add(means["loss"], number + 1)
             scaler.unscale_(optimizer)
             norm = _clip_gradients(model, plan)
             if not math.isfinite(norm) and not scaler.is_enabled():
@@ -137,6 +145,7 @@ def fit(
                 )
             scaler.step(optimizer)
             scaler.update()
+            after_step()
             optimizer.zero_grad(set_to_none=True)
             wait_share = watch.waited / max(watch.elapsed, 1e-9)
             bar.advance(**{name: f"{value:.4g}" for name, value in means.items()}, wait=f"{wait_share:.0%}")

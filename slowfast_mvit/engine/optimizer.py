@@ -1,14 +1,22 @@
-"""Optimizers and the groups of parameters that they treat alike."""
+"""Optimizers and the groups of parameters that they treat alike.
+
+Groups, their order and the names of their entries are PySlowFast's (slowfast/models/optimizer.py), so that an optimizer state
+of either fits the other.
+"""
 
 from collections.abc import Iterable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from slowfast_mvit.errors import UserError
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+# What a group says itself; the rest are the settings of its optimizer.
+_OF_GROUPS = {"params", "weight_decay", "layer_decay", "apply_LARS"}
+_TRUST, _TINY = 0.001, 1e-8  # of LARS, as in PySlowFast
 
 
 def parameter_groups(
@@ -38,11 +46,59 @@ def parameter_groups(
             group = normalising if id(parameter) in batch_norms else resting if rests else decaying
             group.append(parameter)
     groups = [
-        {"params": normalising, "weight_decay": 0.0},
-        {"params": decaying, "weight_decay": weight_decay},
-        {"params": resting, "weight_decay": 0.0},
+        {"params": normalising, "weight_decay": 0.0, "layer_decay": 1.0, "apply_LARS": False},
+        {"params": decaying, "weight_decay": weight_decay, "layer_decay": 1.0, "apply_LARS": True},
+        {"params": resting, "weight_decay": 0.0, "layer_decay": 1.0, "apply_LARS": True},
     ]
     return [group for group in groups if group["params"]]
+
+
+def layer_decay_groups(
+    model: nn.Module,
+    weight_decay: float,
+    *,
+    layer_decay: float,
+    depth: int,
+    no_decay_1d: bool,
+    no_decay_names: Iterable[str] = (),
+) -> list[dict[str, Any]]:
+    """Groups of an MViT whose rates fall by ``layer_decay`` from each layer to the one before, in order of first appearance.
+
+    A layer has a group with decay and one without; the entry ``layer_decay`` is the factor of the rate.
+
+    Args:
+        model: an MViT of ``depth`` blocks; its trainable parameters are grouped.
+        weight_decay: of the decaying parameters.
+        layer_decay: the factor per layer, see :func:`layer_of`; the last layer, norm and head, has the whole rate.
+        depth: number of blocks.
+        no_decay_1d: parameters of one dimension (biases and norms) do not decay.
+        no_decay_names: nor does any whose name begins with one of these. The official code compares whole names here, so the
+            relative positions of blocks always decay, unlike without layer decay.
+    """
+    words = tuple(no_decay_names)
+    groups: dict[tuple[int, bool], dict[str, Any]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            layer = layer_of(name, depth)
+            rests = (no_decay_1d and parameter.dim() == 1) or name.startswith(words)
+            group = groups.setdefault(
+                (layer, rests),
+                {
+                    "params": [],
+                    "weight_decay": 0.0 if rests else weight_decay,
+                    "layer_decay": layer_decay ** (depth + 1 - layer),
+                    "apply_LARS": True,
+                },
+            )
+            group["params"].append(parameter)
+    return list(groups.values())
+
+
+def layer_of(name: str, depth: int) -> int:
+    """Layer of an MViT's parameter: 0 for stem, class token and positions, i + 1 for block i, depth + 1 for norm and head."""
+    if name.startswith(("patch_embed", "cls_token", "pos_embed")):
+        return 0
+    return int(name.split(".")[1]) + 1 if name.startswith("blocks.") else depth + 1
 
 
 def make_optimizer(
@@ -53,15 +109,55 @@ def make_optimizer(
     dampening: float = 0.0,
     nesterov: bool = True,
     betas: tuple[float, float] = (0.9, 0.999),
+    lars: bool = False,
 ) -> Optimizer:
-    """The optimizer ``sgd``, ``adam`` or ``adamw``; its learning rate is set before every step, by the schedule."""
+    """The optimizer ``sgd``, ``adam`` or ``adamw``; its learning rate is set before every step, by the schedule.
+
+    With ``lars``, :func:`scale_layers` acts on the gradients before every step.
+    """
+    optimizer: Optimizer
     if method == "sgd":
-        return SGD(groups, lr=0.0, momentum=momentum, dampening=dampening, nesterov=nesterov)
-    if method == "adam":
-        return Adam(groups, lr=0.0, betas=betas, eps=1e-8)
-    if method == "adamw":
-        return AdamW(groups, lr=0.0, betas=betas, eps=1e-8)
-    raise UserError(f"SOLVER.OPTIMIZING_METHOD is {method!r}; it must be sgd, adam or adamw")
+        optimizer = SGD(groups, lr=0.0, momentum=momentum, dampening=dampening, nesterov=nesterov)
+    elif method == "adam":
+        optimizer = Adam(groups, lr=0.0, betas=betas, eps=1e-8)
+    elif method == "adamw":
+        optimizer = AdamW(groups, lr=0.0, betas=betas, eps=1e-8)
+    else:
+        raise UserError(f"SOLVER.OPTIMIZING_METHOD is {method!r}; it must be sgd, adam or adamw")
+    if lars:
+        decays = [group["weight_decay"] for group in optimizer.param_groups]
+
+        def before(optimizer: Optimizer, *_: Any) -> None:
+            for group in optimizer.param_groups:
+                if group["apply_LARS"]:
+                    scale_layers(group["params"], group["weight_decay"])
+                    group["weight_decay"] = 0.0
+
+        def after(optimizer: Optimizer, *_: Any) -> None:
+            for group, decay in zip(optimizer.param_groups, decays, strict=True):
+                group["weight_decay"] = decay
+
+        optimizer.register_step_pre_hook(before)
+        optimizer.register_step_post_hook(after)
+    return optimizer
+
+
+@torch.no_grad()
+def scale_layers(parameters: Iterable[Tensor], weight_decay: float) -> None:
+    """LARS (arXiv:1708.03888) as PySlowFast does it: gradients become (g + wd w) 0.001 |w| / (|g| + wd |w| + 1e-8).
+
+    Gradients of one dimension, and where they or the weights are all 0, stay as they are and without decay.
+    """
+    moving = [parameter for parameter in parameters if parameter.grad is not None and parameter.dim() != 1]
+    if not moving:
+        return
+    gradients = [parameter.grad for parameter in moving if parameter.grad is not None]
+    weight_norms = torch.stack(torch._foreach_norm(moving))
+    gradient_norms = torch.stack(torch._foreach_norm(gradients))
+    acts = (weight_norms != 0) & (gradient_norms != 0)
+    trust = torch.where(acts, _TRUST * weight_norms / (gradient_norms + weight_decay * weight_norms + _TINY), 1.0)
+    torch._foreach_add_(gradients, torch._foreach_mul(moving, (acts * weight_decay).unbind()))
+    torch._foreach_mul_(gradients, trust.unbind())
 
 
 def restore_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
@@ -75,7 +171,9 @@ def restore_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
     same_sizes = [len(group["params"]) for group in stored] == [
         len(group["params"]) for group in optimizer.param_groups
     ]
-    if not same_sizes or any(set(old) - {"params"} != set(new) for old, new in zip(stored, fresh, strict=True)):
+    if not same_sizes or any(
+        set(old) - _OF_GROUPS != set(new) - _OF_GROUPS for old, new in zip(stored, fresh, strict=True)
+    ):
         raise UserError(
             "the checkpoint was written with another SOLVER.OPTIMIZING_METHOD or other decay groups: restore those settings, "
             "or start in another OUTPUT_DIR from its weights (TRAIN.CHECKPOINT_FILE_PATH)"
@@ -86,6 +184,6 @@ def restore_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
 
 
 def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
-    """Give every group the learning rate of the coming step."""
+    """Give every group the learning rate of the coming step: ``rate`` times the group's ``layer_decay``."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("layer_decay", 1.0)

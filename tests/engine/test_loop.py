@@ -208,6 +208,52 @@ def test_gradient_clipping(tmp_path):
     )
 
 
+def test_four_batches_of_two_equal_eight_at_once(tmp_path):
+    """Bitwise, where the numbers are such that no sum rounds."""
+    values, labels = [0.5, -1.0, 2.0, 3.0, -0.25, 1.5, 1.0, -2.0], [1, 0, 3, 2, 5, 4, 1, 2]
+    parts = [batch(values[i : i + 2], labels[i : i + 2]) for i in range(0, 8, 2)]
+    whole, accumulated = line(0.5, -0.25), line(0.5, -0.25)
+    run(tmp_path / "a", whole, [batch(values, labels)], plan(clips_per_step=8))
+    run(tmp_path / "b", accumulated, parts, plan(passes_per_step=4, clips_per_step=8))
+    assert torch.equal(whole.weight, accumulated.weight) and torch.equal(whole.bias, accumulated.bias)
+    a, b = logged(tmp_path / "a"), logged(tmp_path / "b")
+    assert (a[0]["loss"], a[0]["grad_norm"]) == (b[0]["loss"], b[0]["grad_norm"])
+
+
+def test_an_exploding_loss_stops_the_run_before_its_step(tmp_path):
+    model, seen = line(0.0, 0.0), []
+    batches = [batch([0.0], [1])] * 6 + [batch([0.0], [3])]
+    with pytest.raises(UserError, match=r"explodes at step 7: 9 after 1, 1, 1, 1, 1, which is over"):
+        run(
+            tmp_path,
+            model,
+            batches,
+            plan(steps_per_epoch=7, clips_per_step=1, explosion_factor=8.9),
+            schedule=lambda epoch: 0.0,
+            optimizer=(optimizer := Recorder(model.parameters())),
+            after=seen.append,
+        )
+    assert len(optimizer.rates) == 6 and seen == []
+    run(
+        tmp_path,
+        model,
+        batches,
+        plan(steps_per_epoch=7, clips_per_step=1, explosion_factor=9.0),
+        schedule=lambda epoch: 0.0,
+    )
+
+
+def test_what_follows_each_step_sees_its_weights(tmp_path):
+    model, seen = line(1.0, 0.0), []
+    with JsonLog(tmp_path / "log.jsonl") as log:
+        fit(
+            model, Squares(), [batch([1.0, 3.0], [2, 2])] * 2, Recorder(model.parameters()), lambda epoch: 0.1,
+            plan(steps_per_epoch=2), device=CPU, log=log, name_of=str, after_epoch=lambda epoch: seen.append("epoch"),
+            after_step=lambda: seen.append(round(model.weight.item(), 6)),
+        )  # fmt: skip
+    assert seen[0] == 0.8 and len(seen) == 3 and seen[1] == round(model.weight.item(), 6) and seen[2] == "epoch"
+
+
 class Dropped(nn.Module):
     def __init__(self):
         super().__init__()

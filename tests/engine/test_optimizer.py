@@ -1,11 +1,22 @@
-"""Which parameters decay, and the optimizers' settings."""
+"""Which parameters decay and at what rate, and the optimizers' settings."""
+
+import math
+from copy import deepcopy
 
 import pytest
 import torch
 from torch import nn
 from torch.optim import SGD, Adam, AdamW
 
-from slowfast_mvit.engine.optimizer import make_optimizer, parameter_groups, set_learning_rate
+from slowfast_mvit.engine.optimizer import (
+    layer_decay_groups,
+    layer_of,
+    make_optimizer,
+    parameter_groups,
+    restore_optimizer,
+    scale_layers,
+    set_learning_rate,
+)
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.models.mvit import MViT
 from slowfast_mvit.models.variants import video_architecture
@@ -131,3 +142,181 @@ def test_learning_rate_of_every_group():
     optimizer = make_optimizer("adamw", parameter_groups(small_mvit(), 0.05, no_decay_1d=True))
     set_learning_rate(optimizer, 3e-4)
     assert [group["lr"] for group in optimizer.param_groups] == [3e-4, 3e-4]
+
+
+# Layer decay
+
+
+def two_blocks():
+    arch = video_architecture(embed_dim=8, num_heads=1, depth=2, stage_starts=(), num_frames=4, crop_size=32)
+    return MViT(arch, 5)
+
+
+def decayed(model, **changed):
+    settings = {"layer_decay": 0.5, "depth": 2, "no_decay_1d": True} | changed
+    return layer_decay_groups(model, 0.05, **settings)
+
+
+def block(number, one_dimension):
+    place = f"blocks.{number}."
+    names = [name for name, _ in two_blocks().named_parameters() if name.startswith(place)]
+    ones = ("norm", ".bias")
+    return [name for name in names if any(part in name for part in ones) == one_dimension]
+
+
+def test_layer_decay_by_hand():
+    """Two blocks: the head has the whole rate, block 1 half of it, block 0 a quarter, the stem an eighth."""
+    model = two_blocks()
+    groups = decayed(model)
+    assert names_of(model, groups) == [
+        (["cls_token", "patch_embed.proj.weight"], 0.05),
+        (["patch_embed.proj.bias"], 0.0),
+        (block(0, True), 0.0),  # norm1 comes first
+        (block(0, False), 0.05),
+        (block(1, True), 0.0),
+        (block(1, False), 0.05),
+        (["norm.weight", "norm.bias", "head.projection.bias"], 0.0),
+        (["head.projection.weight"], 0.05),
+    ]
+    factors = [0.125, 0.125, 0.25, 0.25, 0.5, 0.5, 1.0, 1.0]
+    assert [group["layer_decay"] for group in groups] == factors
+    assert len(block(0, False)) == 10 and "blocks.0.attn.rel_pos_h" in block(0, False)
+    optimizer = make_optimizer("adamw", groups)
+    set_learning_rate(optimizer, 0.8)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.8 * factor for factor in factors]
+
+
+def test_layer_decay_names_count_from_their_beginning():
+    """Unlike without layer decay, relative positions decay whatever the names say: the official quirk."""
+    model = two_blocks()
+    groups = names_of(model, decayed(model, no_decay_names=iter(["cls_token", "rel_pos", "pos_embed"])))
+    assert groups[0] == (["cls_token", "patch_embed.proj.bias"], 0.0)
+    assert groups[1] == (["patch_embed.proj.weight"], 0.05)
+    assert (block(0, False), 0.05) in groups
+    assert len(names_of(model, decayed(model, no_decay_1d=False))) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [
+        ("patch_embed.proj.bias", 0),
+        ("cls_token", 0),
+        ("pos_embed", 0),
+        ("pos_embed_temporal", 0),
+        ("blocks.0.attn.rel_pos_h", 1),
+        ("blocks.15.proj.weight", 16),
+        ("norm.weight", 17),
+        ("head.projection.bias", 17),
+    ],
+)
+def test_layers_of_16_blocks(name, layer):
+    assert layer_of(name, 16) == layer
+
+
+def test_layer_decay_of_the_masked_feature_recipe():
+    """S with 0.75: the stem has 0.75 to the 17th, 0.75 % of the head's rate."""
+    arch = video_architecture(embed_dim=8, num_heads=1, depth=16, stage_starts=(), num_frames=4, crop_size=32)
+    groups = layer_decay_groups(MViT(arch, 5), 0.05, layer_decay=0.75, depth=16, no_decay_1d=True)
+    assert len(groups) == 2 * 18
+    assert min(group["layer_decay"] for group in groups) == 0.75**17 == pytest.approx(0.00751695)
+    assert sum(len(group["params"]) for group in groups) == 3 + 16 * 24 + 4
+
+
+def test_one_step_with_layer_decay():
+    """Adam's first step is the rate itself: every weight moves by its layer's."""
+    model = two_blocks()
+    before = deepcopy(model.state_dict())
+    optimizer = make_optimizer("adamw", layer_decay_groups(model, 0.0, layer_decay=0.5, depth=2, no_decay_1d=True))
+    set_learning_rate(optimizer, 0.8)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    for name, factor in {
+        "cls_token": 8,
+        "blocks.0.mlp.fc1.bias": 4,
+        "blocks.1.norm1.weight": 2,
+        "norm.bias": 1,
+    }.items():
+        step = before[name] - model.state_dict()[name]
+        torch.testing.assert_close(step, torch.full_like(step, 0.8 / factor), rtol=1e-5, atol=1e-6)
+
+
+# LARS
+
+
+def test_lars_by_hand():
+    weight, bias = nn.Parameter(torch.tensor([[3.0, 4.0]])), nn.Parameter(torch.tensor([3.0, 4.0]))
+    weight.grad, bias.grad = torch.tensor([[0.0, 2.0]]), torch.tensor([0.0, 2.0])
+    scale_layers([weight, bias], 0.1)
+    # Norms 5 and 2; the factor is 0.001 * 5 / (2 + 0.1 * 5) = 0.002, and the decayed gradient (0.3, 2.4).
+    torch.testing.assert_close(weight.grad, torch.tensor([[0.0006, 0.0048]]), rtol=1e-6, atol=0)
+    assert torch.equal(bias.grad, torch.tensor([0.0, 2.0]))
+
+
+def test_lars_leaves_zeros_and_what_has_no_gradient_alone():
+    zero, still, without = (nn.Parameter(torch.full((1, 2), value)) for value in (0.0, 1.0, 1.0))
+    zero.grad, still.grad = torch.ones(1, 2), torch.zeros(1, 2)
+    scale_layers([zero, still, without], 0.1)
+    assert torch.equal(zero.grad, torch.ones(1, 2)) and torch.equal(still.grad, torch.zeros(1, 2))
+    assert without.grad is None
+    scale_layers([without], 0.1)
+
+
+def test_lars_acts_before_every_step_and_takes_the_decay_over():
+    """Steps of plain descent from w = (3, 4), against the formula in float64; batch norms move as ever."""
+    model = nn.Sequential(nn.Linear(2, 1, bias=False), nn.BatchNorm1d(1))
+    with torch.no_grad():
+        model[0].weight.copy_(torch.tensor([[3.0, 4.0]]))
+    groups = parameter_groups(model, 0.1, no_decay_1d=True)
+    optimizer = make_optimizer("sgd", groups, momentum=0.0, nesterov=False, lars=True)
+    set_learning_rate(optimizer, 100.0)
+    expected = [3.0, 4.0]
+    for _ in range(3):
+        model[0].weight.grad = torch.tensor([[1.0, 2.0]])
+        model[1].weight.grad, model[1].bias.grad = torch.tensor([0.01]), torch.tensor([0.02])
+        optimizer.step()
+        norm = math.hypot(*expected)
+        factor = 100 * 0.001 * norm / (math.sqrt(5) + 0.1 * norm + 1e-8)
+        expected = [w - factor * (g + 0.1 * w) for w, g in zip(expected, (1.0, 2.0), strict=True)]
+        assert model[0].weight.flatten().tolist() == pytest.approx(expected, rel=1e-5)
+        assert [group["weight_decay"] for group in optimizer.param_groups] == [0.0, 0.1]
+    assert (model[1].weight.item(), model[1].bias.item()) == pytest.approx((1 - 3, -6))
+
+
+# Going on
+
+
+def stepped(lars=False, layer_decay=None):
+    model = two_blocks()
+    groups = (
+        parameter_groups(model, 0.05, no_decay_1d=True)
+        if layer_decay is None
+        else decayed(model, layer_decay=layer_decay)
+    )
+    optimizer = make_optimizer("adamw", groups, lars=lars)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    return optimizer
+
+
+def test_a_state_goes_on_with_the_rates_of_the_config():
+    old, new = stepped(layer_decay=0.5), stepped(layer_decay=0.75)
+    restore_optimizer(new, old.state_dict())
+    assert {group["layer_decay"] for group in new.param_groups} == {1.0, 0.75, 0.75**2, 0.75**3}
+
+
+def test_a_state_without_entries_of_our_groups_goes_on():
+    """As of files that were written before the groups had them."""
+    state = stepped().state_dict()
+    for group in state["param_groups"]:
+        del group["layer_decay"], group["apply_LARS"]
+    optimizer = stepped(lars=True)
+    restore_optimizer(optimizer, state)
+    assert {group["layer_decay"] for group in optimizer.param_groups} == {1.0}
+    optimizer.step()
+
+
+def test_a_state_of_other_groups_is_refused():
+    with pytest.raises(UserError, match="or other decay groups"):
+        restore_optimizer(stepped(layer_decay=0.5), stepped().state_dict())
