@@ -1,5 +1,7 @@
 """What training and testing of one run share: the device, the folder, the files in it."""
 
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ from slowfast_mvit.engine.checkpoint import read_newest
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.tasks.classify import Classification, MixSettings
 from slowfast_mvit.weights.load import read_source
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -81,18 +85,32 @@ def classification_of(config: Config, precision: str) -> Classification:
         else None,
         erase_mode=config.AUG.RE_MODE,
         autocast_dtype=DTYPES[precision],
+        images=config.MODEL.ARCH == "mvit" and len(config.MVIT.PATCH_KERNEL) == 2,
     )
 
 
 def weights_to_test(config: Config, folder: RunFolder, trained: Path | None) -> tuple[str, dict[str, Any]] | None:
     """File or URL of the weights that a test uses, and their content; None where there are none.
 
-    TEST.CHECKPOINT_FILE_PATH, else what was just trained, else the run's newest, else TRAIN.CHECKPOINT_FILE_PATH.
+    TEST.CHECKPOINT_FILE_PATH, else what was just trained, else the run's newest, else TRAIN.CHECKPOINT_FILE_PATH. Where a
+    checkpoint holds averaged weights (SOLVER.EMA_DECAY), they stand for its last ones unless TEST.USE_EMA is False.
     """
+    found = _checkpoint_to_test(config, folder, trained)
+    if found is None or not isinstance(found[1].get("ema_state"), Mapping):
+        return found
+    source, content = found
+    if not config.TEST.USE_EMA:
+        _LOG.info("%s also holds averaged weights, which TEST.USE_EMA False leaves aside", source)
+        return found
+    _LOG.info("taking the averaged weights of %s (TEST.USE_EMA False takes its last ones)", source)
+    return source, content | {"model_state": content["ema_state"]}
+
+
+def _checkpoint_to_test(config: Config, folder: RunFolder, trained: Path | None) -> tuple[str, dict[str, Any]] | None:
     given = config.TEST.CHECKPOINT_FILE_PATH
     source = given or (str(trained) if trained is not None else "")
     if not source:
-        newest = read_newest(folder.checkpoints)
+        newest = read_newest(folder.checkpoints, config.TASK)
         if newest is not None:
             return str(newest[0]), newest[1]
         source = config.TRAIN.CHECKPOINT_FILE_PATH

@@ -1,8 +1,8 @@
 """Training by config: start or resume, then the loop, with validation and checkpoints between epochs."""
 
 import logging
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from slowfast_mvit.build.run import RunFolder, classification_of
 from slowfast_mvit.config.keys import get_value
 from slowfast_mvit.config.load import dump_config, load_config_text
 from slowfast_mvit.config.schema import Config, all_keys
-from slowfast_mvit.data.lists import VideoList
+from slowfast_mvit.data.imagenet import ImageList
+from slowfast_mvit.data.lists import LabelledList, VideoList
 from slowfast_mvit.data.loader import StepPlan, StepSampler, train_loader
 from slowfast_mvit.data.video import VideoError
 from slowfast_mvit.engine.checkpoint import (
@@ -28,9 +29,10 @@ from slowfast_mvit.engine.checkpoint import (
     read_newest,
     save_checkpoint,
 )
+from slowfast_mvit.engine.ema import WeightAverage
 from slowfast_mvit.engine.log import JsonLog
 from slowfast_mvit.engine.loop import FitPlan, fit
-from slowfast_mvit.engine.optimizer import make_optimizer, parameter_groups, restore_optimizer
+from slowfast_mvit.engine.optimizer import layer_decay_groups, make_optimizer, parameter_groups, restore_optimizer
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.evaluation.predictions import write_json
 from slowfast_mvit.ops.schedule import Schedule, make_schedule
@@ -67,8 +69,9 @@ def run_training(config: Config, device: torch.device) -> Path:
     optimizer = _optimizer(config, model)
     precision = precision_of(config, device, training=True)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
-    first_epoch, label_names = _restore(config, folder, model, optimizer, scaler)
-    videos = videos_of(config, "train", label_names)
+    start = _restore(config, folder, model, optimizer, scaler)
+    first_epoch = start.first_epoch
+    videos = videos_of(config, "train", start.label_names)
     plan = step_plan(config, videos)
     label_names = videos.label_names
     write_json({name: number for number, name in enumerate(label_names)}, folder.labels)
@@ -79,6 +82,7 @@ def run_training(config: Config, device: torch.device) -> Path:
         _LOG.info("%s has no val split: training without validation", config.DATA.PATH_TO_DATA_DIR)
     model.to(device)
     _move_state(optimizer, device)
+    average = _average(config, model, start)
     _announce(config, model, videos, plan, precision, device, first_epoch)
     if first_epoch < config.SOLVER.MAX_EPOCH:
         folder.config.write_text(dump_config(config), encoding="utf-8")
@@ -105,11 +109,14 @@ def run_training(config: Config, device: torch.device) -> Path:
                     "cfg": dump_config(config),
                     "label_names": list(label_names),
                 }
+                if average is not None:
+                    content["ema_state"] = average.model.state_dict()
                 if scaler.is_enabled():
                     content["scaler_state"] = scaler.state_dict()
                 save_checkpoint(checkpoint_path(folder.checkpoints, epoch, config.TASK), content)
             if validation is not None and (last or (epoch + 1) % config.TRAIN.EVAL_PERIOD == 0):
-                _validate(config, model, validation, device, precision, epoch, log)
+                tested = model if average is None else average.model
+                _validate(config, tested, validation, device, precision, epoch, log)
 
         fit(
             model,
@@ -127,11 +134,13 @@ def run_training(config: Config, device: torch.device) -> Path:
                 clip_grad_value=config.SOLVER.CLIP_GRAD_VAL,
                 clip_grad_norm=config.SOLVER.CLIP_GRAD_L2NORM,
                 log_period=config.LOG_PERIOD,
+                explosion_factor=config.TRAIN.KILL_LOSS_EXPLOSION_FACTOR,
             ),
             device=device,
             log=log,
             name_of=lambda index: str(videos.names[index]),
             after_epoch=after_epoch,
+            after_step=(lambda: None) if average is None else (lambda: average.update(model)),
             scaler=scaler,
         )
     return list_checkpoints(folder.checkpoints, config.TASK)[-1]
@@ -165,12 +174,18 @@ def schedule_of(config: Config, plan: StepPlan) -> Schedule:
 
 def _optimizer(config: Config, model: nn.Module) -> Optimizer:
     solver = config.SOLVER
-    groups = parameter_groups(
-        model,
-        solver.WEIGHT_DECAY,
-        no_decay_1d=solver.ZERO_WD_1D_PARAM,
-        no_decay_names=NO_DECAY_NAMES if config.MVIT.ZERO_DECAY_POS_CLS else (),
-    )
+    no_decay_1d, no_decay_names = solver.ZERO_WD_1D_PARAM, NO_DECAY_NAMES if config.MVIT.ZERO_DECAY_POS_CLS else ()
+    if solver.LAYER_DECAY < 1:
+        groups = layer_decay_groups(
+            model,
+            solver.WEIGHT_DECAY,
+            layer_decay=solver.LAYER_DECAY,
+            depth=config.MVIT.DEPTH,
+            no_decay_1d=no_decay_1d,
+            no_decay_names=no_decay_names,
+        )
+    else:
+        groups = parameter_groups(model, solver.WEIGHT_DECAY, no_decay_1d=no_decay_1d, no_decay_names=no_decay_names)
     return make_optimizer(
         solver.OPTIMIZING_METHOD,
         groups,
@@ -178,13 +193,24 @@ def _optimizer(config: Config, model: nn.Module) -> Optimizer:
         dampening=solver.DAMPENING,
         nesterov=solver.NESTEROV,
         betas=(solver.BETAS[0], solver.BETAS[1]),
+        lars=solver.LARS_ON,
     )
+
+
+@dataclass(frozen=True)
+class _Start:
+    """Where a training begins: its first epoch, and what the checkpoint that it goes on from says."""
+
+    first_epoch: int = 0
+    label_names: tuple[str, ...] = ()
+    ema_state: Mapping[str, Any] | None = None
+    source: str = ""
 
 
 def _restore(
     config: Config, folder: RunFolder, model: nn.Module, optimizer: Optimizer, scaler: torch.amp.GradScaler
-) -> tuple[int, tuple[str, ...]]:
-    """Weights to start from; returns the first epoch and the label names of a run that goes on."""
+) -> _Start:
+    """Load the weights to start from, or all that a run needs to go on."""
     newest = read_newest(folder.checkpoints, config.TASK) if config.TRAIN.AUTO_RESUME else None
     if newest is not None:
         path, content = newest
@@ -209,7 +235,7 @@ def _restore(
                 path,
                 "; ".join(changed),
             )
-        return epoch, tuple(content.get("label_names", ()))
+        return _Start(epoch, tuple(content.get("label_names", ())), content.get("ema_state"), str(path))
     if config.TRAIN.CHECKPOINT_FILE_PATH:
         source = config.TRAIN.CHECKPOINT_FILE_PATH
         content = read_source(source)
@@ -219,7 +245,19 @@ def _restore(
         inflation = "mean" if config.TRAIN.CHECKPOINT_INFLATE else kernels
         log_report(load_weights(model, start, inflation=inflation, name=source))
         _LOG.info("starting from the weights of %s", source)
-    return 0, ()
+    return _Start()
+
+
+def _average(config: Config, model: nn.Module, start: _Start) -> WeightAverage | None:
+    """The average of the weights by SOLVER.EMA_DECAY, as the checkpoint left it, else begun with the model's weights."""
+    if not config.SOLVER.EMA_DECAY:
+        return None
+    average = WeightAverage(model, config.SOLVER.EMA_DECAY)
+    if start.ema_state is not None:
+        load_weights(average.model, {"model_state": start.ema_state}, strict=True, name=f"ema_state of {start.source}")
+    elif start.source:
+        _LOG.warning("%s holds no averaged weights (ema_state): the average begins with its last weights", start.source)
+    return average
 
 
 def _check_weights(model: nn.Module, epoch: int) -> None:
@@ -261,7 +299,7 @@ def _move_state(optimizer: Optimizer, device: torch.device) -> None:
 def _announce(
     config: Config,
     model: nn.Module,
-    videos: VideoList,
+    videos: LabelledList,
     plan: StepPlan,
     precision: str,
     device: torch.device,
@@ -274,14 +312,16 @@ def _announce(
     clips = plan.videos_per_step * config.AUG.NUM_SAMPLE
     rate = config.SOLVER.BASE_LR * learning_rate_factor(config, plan)
     _LOG.info(
-        "training %.1f M parameters on %s in %s: %d videos from %s, global batch %d clips, scaled LR %.3g, "
+        "training %.1f M parameters on %s in %s: %d %s from %s, global batch %d %s, scaled LR %.3g, "
         "epochs %d to %d of %d steps",
         parameters / 1e6,
         device,
         precision,
         len(videos),
+        "images" if isinstance(videos, ImageList) else "videos",
         videos.source,
         clips,
+        "images" if isinstance(videos, ImageList) else "clips",
         rate,
         first_epoch + 1,
         config.SOLVER.MAX_EPOCH,
@@ -292,21 +332,21 @@ def _announce(
 def _validate(
     config: Config,
     model: nn.Module,
-    videos: VideoList,
+    videos: VideoList | ImageList,
     device: torch.device,
     precision: str,
     epoch: int,
     log: JsonLog,
 ) -> None:
     """Accuracy on the val split by one centred clip and one centre crop."""
-    one_crop = replace(config, TEST=replace(config.TEST, NUM_ENSEMBLE_VIEWS=1, NUM_SPATIAL_CROPS=1))
-    tested = evaluate_videos(config, model, videos, view_protocol(one_crop), device, precision, "validation")
+    one_crop = replace(config, TEST=replace(config.TEST, DATASET=config.TRAIN.DATASET, NUM_ENSEMBLE_VIEWS=1, NUM_SPATIAL_CROPS=1))
+    tested = evaluate_videos(one_crop, model, videos, view_protocol(one_crop), device, precision, "validation")
     top1, top5 = tested.result.accuracy(1), tested.result.accuracy(5)
     log.write("val", epoch=epoch + 1, top1_acc=top1, top5_acc=top5, num_unreadable=len(tested.unreadable))
     _LOG.info("epoch %d: validation top-1 %.2f %%, top-5 %.2f %%", epoch + 1, top1, top5)
 
 
-def _readable(batches: Iterable[ClipBatch | UnreadableVideo], videos: VideoList) -> Iterator[ClipBatch]:
+def _readable(batches: Iterable[ClipBatch | UnreadableVideo], videos: LabelledList) -> Iterator[ClipBatch]:
     """Batches of a loader; a video that cannot be read stops the training with its name and cause."""
     for batch in batches:
         if isinstance(batch, UnreadableVideo):

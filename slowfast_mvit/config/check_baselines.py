@@ -52,6 +52,12 @@ def _activations(config: Config) -> Iterator[str]:
         )
 
 
+def _layer_decay(config: Config) -> Iterator[str]:
+    arch, decay = config.MODEL.ARCH, config.SOLVER.LAYER_DECAY
+    if config.TRAIN.ENABLE and arch in BASELINE_ARCHS and decay < 1:
+        yield f"SOLVER.LAYER_DECAY: {decay:g} is for the blocks of MViT, and not for {arch}; set it to 1.0"
+
+
 # Each rule with the keys that it reads.
 BASELINE_RULES: Mapping[Rule, tuple[str, ...]] = MappingProxyType(
     {
@@ -74,6 +80,11 @@ BASELINE_RULES: Mapping[Rule, tuple[str, ...]] = MappingProxyType(
         _activations: (
             "MODEL.ARCH",
             "MODEL.ACT_CHECKPOINT",
+        ),
+        _layer_decay: (
+            "TRAIN.ENABLE",
+            "MODEL.ARCH",
+            "SOLVER.LAYER_DECAY",
         ),
     }
 )

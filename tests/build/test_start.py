@@ -11,7 +11,7 @@ from torch import nn
 from slowfast_mvit.build.model import architecture
 from slowfast_mvit.build.readiness import refuse_unbuilt
 from slowfast_mvit.build.run import RunFolder, weights_to_test
-from slowfast_mvit.build.train import _restore
+from slowfast_mvit.build.train import _average, _restore, _Start
 from slowfast_mvit.config.load import load_config
 from slowfast_mvit.engine.checkpoint import checkpoint_path, save_checkpoint
 from slowfast_mvit.errors import UserError
@@ -80,7 +80,7 @@ def test_image_weights(tmp_path, overrides, factors, caplog):
     image, model = image_of(config), model_of(config)
     torch.save(image.state_dict(), path)
     with caplog.at_level("INFO"):
-        assert restored(config, model) == (0, ())
+        assert restored(config, model) == _Start()
     kernel = model.state_dict()[STEM]
     for frame, factor in enumerate(factors):
         torch.testing.assert_close(kernel[:, :, frame], image.state_dict()[STEM] * factor)
@@ -118,7 +118,7 @@ def test_a_run_goes_on_from_all_of_its_weights_or_not_at_all(tmp_path):
     config = config_of(tmp_path)
     path, source, model = checkpoint_path(tmp_path / "checkpoints", 2), model_of(config, 1), model_of(config)
     save_checkpoint(path, {"epoch": 2, "model_state": source.state_dict(), "label_names": ["a", "b"]})
-    assert restored(config, model) == (3, ("a", "b"))
+    assert restored(config, model) == _Start(3, ("a", "b"), None, str(path))
     torch.testing.assert_close(dict(model.state_dict()), dict(source.state_dict()), rtol=0, atol=0)
     save_checkpoint(path, {"epoch": 2, "model_state": model_of(config, 1, num_classes=5).state_dict()})
     said = (
@@ -148,3 +148,57 @@ def test_weights_of_a_test_in_their_order(tmp_path):
     assert found(*start) == (str(newest), "newest")
     assert found(*start, trained=paths["trained"]) == (str(paths["trained"]), "trained")
     assert found(*start, *given, trained=paths["trained"]) == (str(paths["given"]), "given")
+
+
+# Averaged weights
+
+
+def saved_with_average(folder, config):
+    path, last, average = checkpoint_path(folder / "checkpoints", 2), model_of(config, 1), model_of(config, 2)
+    save_checkpoint(path, {"epoch": 2, "model_state": last.state_dict(), "ema_state": average.state_dict()})
+    return path, last.state_dict(), average.state_dict()
+
+
+def same(state, other):
+    return state.keys() == other.keys() and all(torch.equal(state[name], other[name]) for name in state)
+
+
+def test_a_test_takes_the_averaged_weights_unless_told_otherwise(tmp_path, caplog):
+    config = config_of(tmp_path)
+    path, last, average = saved_with_average(tmp_path, config)
+    folder = RunFolder(tmp_path)
+    for overrides, wanted, said in (
+        ((), average, f"taking the averaged weights of {path} (TEST.USE_EMA False takes its last ones)"),
+        (("TEST.USE_EMA", "False"), last, f"{path} also holds averaged weights, which TEST.USE_EMA False leaves aside"),
+    ):
+        for given in ((), ("TEST.CHECKPOINT_FILE_PATH", str(path))):
+            caplog.clear()
+            with caplog.at_level("INFO"):
+                source, content = weights_to_test(config_of(tmp_path, *overrides, *given), folder, None)
+            assert source == str(path) and same(content["model_state"], wanted) and content["epoch"] == 2
+            assert said in caplog.messages
+
+
+def test_others_find_the_last_weights(tmp_path):
+    config = config_of(tmp_path / "new")
+    path, last, _ = saved_with_average(tmp_path, config)
+    model = model_of(config)
+    restored(config_of(tmp_path / "new", "TRAIN.CHECKPOINT_FILE_PATH", str(path)), model)
+    assert same(model.state_dict(), last)
+
+
+def test_the_average_goes_on_from_that_of_the_checkpoint(tmp_path, caplog):
+    config = config_of(tmp_path, "SOLVER.EMA_DECAY", "0.9")
+    path, last, average = saved_with_average(tmp_path, config)
+    model = model_of(config)
+    start = restored(config, model)
+    assert same(model.state_dict(), last) and same(_average(config, model, start).model.state_dict(), average)
+    assert _average(config_of(tmp_path), model, start) is None
+    save_checkpoint(path, {"epoch": 2, "model_state": last})
+    begun = _average(config, model, restored(config, model))
+    assert same(begun.model.state_dict(), last)
+    assert f"{path} holds no averaged weights (ema_state): the average begins with its last weights" in caplog.messages
+    other = model_of(config, num_classes=5).state_dict()
+    save_checkpoint(path, {"epoch": 2, "model_state": last, "ema_state": other})
+    with pytest.raises(UserError, match=f"ema_state of {path} has a head of 5 classes"):
+        _average(config, model, restored(config, model))

@@ -1,13 +1,18 @@
 """What training by config computes beside the loop: rates, and the guard before a checkpoint."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from slowfast_mvit.build.train import _check_weights, learning_rate_factor, schedule_of
+from slowfast_mvit.build.data import step_plan
+from slowfast_mvit.build.model import build_model
+from slowfast_mvit.build.train import _announce, _check_weights, _optimizer, learning_rate_factor, schedule_of
 from slowfast_mvit.config.load import load_config_text
+from slowfast_mvit.data.lists import VideoList
 from slowfast_mvit.data.loader import StepPlan
 from slowfast_mvit.errors import UserError
 
@@ -51,3 +56,42 @@ def test_rates_stay_as_they_are_without_a_reference() -> None:
     assert learning_rate_factor(config, StepPlan(1000, 16)) == 1.0
     config = load_config_text(SMALL, "toy", ["SOLVER.BASE_LR_SCALE_NUM_SHARDS", "True", "NUM_SHARDS", "4"])
     assert learning_rate_factor(config, StepPlan(1000, 16)) == 4.0
+
+
+@pytest.mark.parametrize(
+    ("overrides", "num_videos", "batch", "rate"),
+    [
+        ((), 1000, 16, "0.001"),
+        (("TRAIN.ACCUMULATE_STEPS", "4", "AUG.NUM_SAMPLE", "2"), 1000, 128, "0.001"),
+        (("TRAIN.ACCUMULATE_STEPS", "4", "SOLVER.REFERENCE_BATCH", "512"), 1000, 64, "0.000125"),
+        (("AUG.NUM_SAMPLE", "2", "SOLVER.REFERENCE_BATCH", "16"), 1000, 32, "0.002"),
+        (("SOLVER.BASE_LR_SCALE_NUM_SHARDS", "True", "NUM_SHARDS", "4"), 1000, 16, "0.004"),
+        # A list shorter than a step: the step is of its clips, and so is the rate.
+        (("TRAIN.ACCUMULATE_STEPS", "4", "SOLVER.REFERENCE_BATCH", "40"), 20, 20, "0.0005"),
+    ],
+)
+def test_global_batch_and_scaled_rate_are_said(overrides, num_videos, batch, rate, caplog) -> None:
+    config = load_config_text(SMALL, "toy", ["TRAIN.BATCH_SIZE", "16", "SOLVER.BASE_LR", "0.001", *overrides])
+    paths = np.array(["a.mp4"] * num_videos)
+    videos = VideoList(paths, paths, np.zeros(num_videos, dtype=np.int64), (), "lists/train.csv")
+    plan = step_plan(config, videos)
+    with caplog.at_level("INFO"):
+        _announce(config, nn.Linear(2, 2), videos, plan, "float32", torch.device("cpu"), 0)
+    (said,) = caplog.messages
+    assert f"{num_videos} videos from lists/train.csv, global batch {batch} clips, scaled LR {rate}, " in said
+    assert f"epochs 1 to {config.SOLVER.MAX_EPOCH} of {max(1, num_videos // plan.videos_per_step)} steps" in said
+    assert schedule_of(config, plan)(config.SOLVER.WARMUP_EPOCHS) == pytest.approx(float(rate))
+
+
+def test_groups_of_the_optimizer_follow_the_config() -> None:
+    def groups(*overrides: str) -> list[dict[str, Any]]:
+        config = load_config_text(SMALL, "toy", ["MVIT.EMBED_DIM", "8", *overrides])
+        return _optimizer(config, build_model(config)).param_groups
+
+    assert [(group["weight_decay"], group["layer_decay"]) for group in groups()] == [(0.05, 1.0), (0.0, 1.0)]
+    # The stem with decay and without, each of the blocks without and with, the last norm and the head likewise.
+    layered = groups("SOLVER.LAYER_DECAY", "0.5")
+    depth = load_config_text(SMALL, "toy").MVIT.DEPTH
+    factors = [0.5 ** (depth + 1 - layer) for layer in range(depth + 2) for _ in range(2)]
+    assert [group["layer_decay"] for group in layered] == factors
+    assert {group["weight_decay"] for group in layered} == {0.05, 0.0}

@@ -139,7 +139,7 @@ def test_gpu_that_is_not_there(failing) -> None:
 
 
 def test_setting_of_a_later_version(failing) -> None:
-    assert "SOLVER.LAYER_DECAY" in failing("SOLVER.LAYER_DECAY", "0.75")
+    assert "TENSORBOARD.ENABLE" in failing("TENSORBOARD.ENABLE", "True")
 
 
 def test_missing_config(capsys: pytest.CaptureFixture[str]) -> None:

@@ -93,7 +93,7 @@ def test_a_folder_of_somebody_else_is_left_alone(toy, out: Path, capsys: pytest.
     ("overrides", "said"),
     [
         (("NUM_GPUS", "1"), "no CUDA device"),
-        (("SOLVER.LAYER_DECAY", "0.75"), "SOLVER.LAYER_DECAY"),
+        (("TENSORBOARD.ENABLE", "True"), "TENSORBOARD.ENABLE"),
         (("TRAIN.CHECKPOINT_FILE_PATH", "/nowhere.pyth"), "TRAIN.CHECKPOINT_FILE_PATH: the checkpoint /nowhere.pyth"),
         (("TEST.CHECKPOINT_FILE_PATH", "/nowhere.pyth"), "TEST.CHECKPOINT_FILE_PATH: the checkpoint /nowhere.pyth"),
         (("MVIT.DEPTH", "banana"), "MVIT.DEPTH"),
