@@ -2,19 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from slowfast_mvit.build.images import has_image_split, image_protocol, images_of, test_images, train_images
 from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.augment import RandAugment, parse_rand_augment
-from slowfast_mvit.data.clips import ClipSampling, MultiViewVideos, TrainClips
+from slowfast_mvit.data.clips import ClipSampling, MultiViewVideos, Sampling, SegmentSampling, TrainClips
 from slowfast_mvit.data.erasing import RandomErasing
 from slowfast_mvit.data.imagenet import ImageList
 from slowfast_mvit.data.images import TestImages, TrainImages
 from slowfast_mvit.data.kinetics import read_label_names, read_split
 from slowfast_mvit.data.lists import LabelledList, VideoList
 from slowfast_mvit.data.loader import StepPlan
+from slowfast_mvit.data.ssv2 import has_ssv2, read_ssv2
 from slowfast_mvit.data.transforms import AreaAspectCrop, CropRule, JitterCrop, TrainTransform
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.evaluation.multiview import ViewProtocol
@@ -22,8 +24,10 @@ from slowfast_mvit.evaluation.multiview import ViewProtocol
 _Number = TypeVar("_Number", int, float)
 
 
-def videos_of(config: Config, split: str, label_names: Sequence[str] = ()) -> VideoList | ImageList:
-    """The list of a split (train, val, test).
+def videos_of(
+    config: Config, split: str, label_names: Sequence[str] = (), *, must_exist: bool = True
+) -> VideoList | ImageList:
+    """The list of a split (train, val, test); with ``must_exist`` a list that names missing files is refused.
 
     Its labels are numbered by ``label_names`` (of a checkpoint), else by TENSORBOARD.CLASS_NAMES_PATH, else by the dataset.
     """
@@ -33,7 +37,10 @@ def videos_of(config: Config, split: str, label_names: Sequence[str] = ()) -> Vi
         return images_of(config, split, label_names)
     if not config.DATA.PATH_TO_DATA_DIR:
         raise UserError("DATA.PATH_TO_DATA_DIR is not set: give the folder that holds train.csv, val.csv and test.csv")
-    return read_split(
+    read = (
+        read_ssv2 if dataset_of(config, split) == "ssv2" else partial(read_split, multi_label=config.DATA.MULTI_LABEL)
+    )
+    return read(
         Path(config.DATA.PATH_TO_DATA_DIR),
         split,
         num_classes=config.MODEL.NUM_CLASSES,
@@ -41,6 +48,8 @@ def videos_of(config: Config, split: str, label_names: Sequence[str] = ()) -> Vi
         separator=config.DATA.PATH_LABEL_SEPARATOR,
         columns=config.DATA.LIST_COLUMNS,
         label_names=label_names,
+        skip_rows=config.DATA.SKIP_ROWS,
+        must_exist=must_exist,
     )
 
 
@@ -54,12 +63,16 @@ def has_split(config: Config, split: str) -> bool:
     if dataset_of(config, split) == "imagenet":
         return has_image_split(config, split)
     root = Path(config.DATA.PATH_TO_DATA_DIR)
+    if dataset_of(config, split) == "ssv2":
+        return has_ssv2(root, split)
     return (root / f"{split}.csv").is_file() or (root / split).is_dir()
 
 
-def sampling_of(config: Config) -> ClipSampling:
-    """How clips are laid over videos."""
+def sampling_of(config: Config, dataset: str) -> Sampling:
+    """How clips of a data set are laid over its videos."""
     data = config.DATA
+    if dataset == "ssv2":
+        return SegmentSampling(data.NUM_FRAMES, data.TARGET_FPS)
     return ClipSampling(data.NUM_FRAMES, data.SAMPLING_RATE, data.TARGET_FPS, data.USE_OFFSET_SAMPLING)
 
 
@@ -88,7 +101,7 @@ def train_clips(config: Config, videos: VideoList | ImageList) -> TrainClips | T
         return train_images(config, videos)
     return TrainClips(
         videos,
-        sampling_of(config),
+        sampling_of(config, config.TRAIN.DATASET),
         train_transform(config),
         seed=config.RNG_SEED,
         num_repeats=config.AUG.NUM_SAMPLE,
@@ -129,16 +142,17 @@ def single_tests(config: Config) -> tuple[Config, ...]:
 def view_protocol(config: Config) -> ViewProtocol:
     """The protocol of a test with one number of clips.
 
-    Without TEST.SHORT_SIDE the official code's rule: with one crop the short side is TRAIN_JITTER_SCALES[0], with three it is
-    the crop size.
+    Without TEST.SHORT_SIDE the official code's rule: with one crop the short side is TRAIN_JITTER_SCALES[0], with three, and
+    always for ssv2, it is the crop size. One crop is the centre; PySlowFast takes the left one of ssv2.
     """
     if config.TEST.DATASET == "imagenet":
         return image_protocol(config)
     data, crops = config.DATA, config.TEST.NUM_SPATIAL_CROPS
+    jittered = crops == 1 and config.TEST.DATASET != "ssv2"
     return ViewProtocol(
         num_clips=config.TEST.NUM_ENSEMBLE_VIEWS,
         num_crops=crops,
-        short_side=config.TEST.SHORT_SIDE or (data.TRAIN_JITTER_SCALES[0] if crops == 1 else data.TEST_CROP_SIZE),
+        short_side=config.TEST.SHORT_SIDE or (data.TRAIN_JITTER_SCALES[0] if jittered else data.TEST_CROP_SIZE),
         crop_size=data.TEST_CROP_SIZE,
         mean=data.MEAN,
         std=data.STD,
@@ -150,7 +164,8 @@ def multi_view_videos(config: Config, videos: VideoList | ImageList, num_clips: 
     """The test set: videos with all their clips."""
     if isinstance(videos, ImageList):
         return test_images(config, videos)
-    return MultiViewVideos(videos, sampling_of(config), num_clips=num_clips, backend=config.DATA.DECODING_BACKEND)
+    sampling = sampling_of(config, config.TEST.DATASET)
+    return MultiViewVideos(videos, sampling, num_clips=num_clips, backend=config.DATA.DECODING_BACKEND)
 
 
 def _pair(values: tuple[_Number, ...]) -> tuple[_Number, _Number]:

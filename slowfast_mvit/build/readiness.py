@@ -19,9 +19,6 @@ def refuse_unbuilt(config: Config) -> None:
         f"TRAIN.DATASET {config.TRAIN.DATASET}": train and config.TRAIN.DATASET not in _DATASETS,
         f"TEST.DATASET {config.TEST.DATASET}": test and config.TEST.DATASET not in _DATASETS,
         "DETECTION.ENABLE True": config.DETECTION.ENABLE,
-        "DATA.MULTI_LABEL True": data.MULTI_LABEL,
-        f"MODEL.LOSS_FUNC {config.MODEL.LOSS_FUNC}": train and "cross_entropy" not in config.MODEL.LOSS_FUNC,
-        "MODEL.HEAD_ACT sigmoid": config.MODEL.HEAD_ACT != "softmax",
         "AUG.RE_SPLIT True": train and config.AUG.ENABLE and config.AUG.RE_SPLIT,
         "AUG.COLOR_JITTER without RandAugment": train
         and config.AUG.ENABLE

@@ -32,6 +32,9 @@ CLASSES = (
 )
 SPLITS = ("train", "val", "test")
 FPS = 30
+# Without mbtree: with it, x264's assembly makes other bytes of the same frames at every run.
+_H264: tuple[str, dict[str, str]] = ("libx264", {"preset": "veryfast", "crf": "20", "x264-params": "mbtree=0"})
+_VP9: tuple[str, dict[str, str]] = ("libvpx-vp9", {"deadline": "realtime", "cpu-used": "8", "crf": "24", "b": "0"})
 _MANIFEST = "toy.json"
 _VERSION = 2  # of the films: a set made by another version is made again
 
@@ -118,21 +121,22 @@ def render(label: int, toy: ToySet, rng: np.random.Generator) -> np.ndarray:
         radius = radius * np.exp(0.5 * progress)
     u = ((x - center_x) * np.cos(angle) + (y - center_y) * np.sin(angle)) / radius
     v = ((y - center_y) * np.cos(angle) - (x - center_x) * np.sin(angle)) / radius
-    inside = _shape(u, v, rng)[..., None]
-    ground = _texture(x / unit * 3.0, y / unit * 3.0, rng)
-    film = np.where(inside, _texture(u, v, rng), ground)
+    inside = random_shape(u, v, rng)[..., None]
+    ground = texture(x / unit * 3.0, y / unit * 3.0, rng)
+    film = np.where(inside, texture(u, v, rng), ground)
     film += 0.02 * rng.standard_normal((T, H, W, 1), dtype=np.float32)
     return (np.clip(film, 0.0, 1.0) * 255).astype(np.uint8)
 
 
 def write_video(path: Path, film: np.ndarray, fps: Fraction | int = FPS) -> None:
-    """Encode uint8 RGB [T, H, W, 3] (even extents) as an H.264 MP4."""
+    """Encode uint8 RGB [T, H, W, 3] (even extents) as VP9 where the name ends in .webm, else as H.264."""
+    codec, options = _VP9 if path.suffix == ".webm" else _H264
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=fps)
+        stream = container.add_stream(codec, rate=fps)
+        assert isinstance(stream, av.VideoStream)
         stream.height, stream.width = film.shape[1:3]
         stream.pix_fmt = "yuv420p"
-        # Without mbtree: with it, x264's assembly makes other bytes of the same frames at every run.
-        stream.options = {"preset": "veryfast", "crf": "20", "threads": "1", "x264-params": "mbtree=0"}
+        stream.options = {**options, "threads": "1"}
         for frame in film:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
@@ -156,7 +160,7 @@ def _constant(value: float) -> np.ndarray:
     return np.full((1, 1, 1), value, dtype=np.float32)
 
 
-def _shape(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def random_shape(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Inside of a random shape of about unit radius: ellipse, rectangle or star."""
     kind = rng.integers(3)
     flatness = rng.uniform(0.6, 0.9)
@@ -168,7 +172,7 @@ def _shape(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray
     return np.hypot(u, v) < 0.8 + 0.25 * np.cos(points * np.arctan2(v, u))
 
 
-def _texture(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def texture(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Colours in 0..1 over coordinates u, v: three plane waves between two random colours."""
     waves = np.zeros(np.broadcast_shapes(u.shape, v.shape), dtype=np.float32)
     for _ in range(3):

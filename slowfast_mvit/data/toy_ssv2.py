@@ -1,0 +1,175 @@
+"""A small set of real videos in Something-Something v2's layout, made here: the order of two events decides the label.
+
+Four classes move a shape along a corner, four show one shape and hide another, smaller or larger one. The classes come in pairs
+that are each other played backwards, and a film of a pair is as likely as its reverse, so that neither one frame nor all frames
+without their order tell the class. The same two moves in another order are another class, and so is a mirrored move.
+"""
+
+import json
+import math
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+
+from slowfast_mvit.data.toy import random_shape, texture, write_video
+from slowfast_mvit.errors import UserError
+
+# Templates; each odd one is the one before it played backwards.
+TEMPLATES = (
+    "Moving [something] left then up",
+    "Moving [something] down then right",
+    "Moving [something] up then left",
+    "Moving [something] right then down",
+    "Showing [something] before hiding [something bigger]",
+    "Showing [something bigger] before hiding [something]",
+    "Hiding [something] before showing [something bigger]",
+    "Hiding [something bigger] before showing [something]",
+)
+FPS = 12  # of the official videos
+VIDEO_FOLDER = "20bn-something-something-v2"
+_PREFIX = "something-something-v2-"
+_MANIFEST = "toy_ssv2.json"
+_VERSION = 1  # of the films: a set made by another version is made again
+
+
+@dataclass(frozen=True)
+class ToySsv2:
+    """What a toy set consists of.
+
+    Attributes:
+        num_train, num_val: videos of each split; a test has those of the validation, as with the official set.
+        num_frames, height, width: extent of each video; height and width are even.
+        seed: of all videos.
+        num_classes: 0 labels with the eight templates; otherwise the label map has this many, for a model of any number of
+            classes: the first of the eight, or all of them and further ones without a video.
+    """
+
+    num_train: int = 1600
+    num_val: int = 160
+    num_frames: int = 36
+    height: int = 80
+    width: int = 96
+    seed: int = 0
+    num_classes: int = 0
+
+    def __post_init__(self) -> None:
+        if self.height % 2 or self.width % 2:
+            raise UserError(f"the encoders need even extents, not {self.height}x{self.width}")
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        """Templates of the label map in the order of their numbers."""
+        count = self.num_classes or len(TEMPLATES)
+        return (*TEMPLATES, *(f"Doing [something] in way {number}" for number in range(len(TEMPLATES), count)))[:count]
+
+
+def make_toy_ssv2(root: Path, toy: ToySsv2, processes: int | None = None) -> Path:
+    """Write the set under ``root`` and return it.
+
+    Its files are ``something-something-v2-{train,validation,labels}.json`` and ``20bn-something-something-v2/ID.webm`` (in VP9,
+    or in H.264 as ``ID.mp4`` where PyAV has no encoder for it). A complete set of the same parameters is kept as it is.
+
+    Raises:
+        UserError: the folder holds annotations that were not written here.
+    """
+    manifest = root / _MANIFEST
+    complete = json.dumps({"version": _VERSION, **asdict(toy)})
+    if manifest.is_file() and manifest.read_text() == complete:
+        return root
+    foreign = sorted(path.name for path in root.glob(f"{_PREFIX}*.json")) if not manifest.exists() else []
+    if foreign:
+        raise UserError(f"{root} holds {', '.join(foreign)} of another dataset, which a toy set would overwrite")
+    (root / VIDEO_FOLDER).mkdir(parents=True, exist_ok=True)
+    manifest.write_text("unfinished")
+    jobs = list(_jobs(root, toy))
+    with ProcessPoolExecutor(processes or os.cpu_count()) as pool:
+        list(pool.map(_write_job, jobs, chunksize=16))
+    for name, part in (("train", jobs[: toy.num_train]), ("validation", jobs[toy.num_train :])):
+        records = [_record(path.stem, toy.templates[label]) for path, label, *_ in part]
+        (root / f"{_PREFIX}{name}.json").write_text(json.dumps(records, indent=0), encoding="utf-8")
+    labels = {_bare(template): str(number) for number, template in enumerate(toy.templates)}
+    (root / f"{_PREFIX}labels.json").write_text(json.dumps(labels, indent=0), encoding="utf-8")
+    manifest.write_text(complete)  # last, so that an interrupted set is made again
+    return root
+
+
+def render(label: int, toy: ToySsv2, rng: np.random.Generator) -> np.ndarray:
+    """One film of class ``label``: uint8 RGB [T, H, W, 3]."""
+    T, H, W = toy.num_frames, toy.height, toy.width
+    pair, backwards = divmod(label, 2)
+    time = np.linspace(0.0, 1.0, T, dtype=np.float32)[:: -1 if backwards else 1, None, None]
+    x, y = np.arange(W, dtype=np.float32)[None, None, :], np.arange(H, dtype=np.float32)[None, :, None]
+    unit = min(H, W)
+    film = np.broadcast_to(texture(x / unit * 3.0, y / unit * 3.0, rng), (T, H, W, 3))
+    center_x, center_y = W / 2 + rng.uniform(-0.06, 0.06) * W, H / 2 + rng.uniform(-0.06, 0.06) * H
+    if pair < 2:
+        turn, reach = rng.uniform(0.4, 0.6), unit * rng.uniform(0.35, 0.45)
+        first, second = np.clip(time / turn, 0, 1), np.clip((time - turn) / (1 - turn), 0, 1)
+        left, up = (first, second) if pair == 0 else (second, first)
+        place = (center_x - reach * (left - 0.5), center_y - reach * (up - 0.5))
+        film = _draw(film, x, y, place, unit * rng.uniform(0.2, 0.28), rng)
+    else:
+        early, late = rng.uniform(0.2, 0.4), rng.uniform(0.6, 0.8)
+        angle, apart = rng.uniform(0, 2 * math.pi), unit * rng.uniform(0.2, 0.24)
+        dx, dy = apart * math.cos(angle), apart * math.sin(angle)
+        small, big = unit * rng.uniform(0.1, 0.13), unit * rng.uniform(0.24, 0.28)
+        # Shown before the other is hidden, both are there in between; hidden before the other is shown, neither is.
+        shown, hidden = (early, late) if pair == 2 else (late, early)
+        appears, vanishes = (small, big) if pair == 2 else (big, small)
+        film = _draw(film, x, y, (center_x + dx, center_y + dy), vanishes, rng, time < hidden)
+        film = _draw(film, x, y, (center_x - dx, center_y - dy), appears, rng, time >= shown)
+    film = film + 0.02 * rng.standard_normal((T, H, W, 1), dtype=np.float32)
+    return (np.clip(film, 0.0, 1.0) * 255).astype(np.uint8)
+
+
+def _draw(
+    film: np.ndarray,
+    x: np.ndarray,
+    y: np.ndarray,
+    place: tuple[np.ndarray | float, np.ndarray | float],
+    radius: float,
+    rng: np.random.Generator,
+    there: np.ndarray | bool = True,
+) -> np.ndarray:
+    """The film [T, H, W, 3] with a textured shape at ``place`` (x and y, numbers or [T, 1, 1]) in the frames ``there``."""
+    angle = rng.uniform(0, 2 * math.pi)
+    right, down = (x - place[0]) / radius, (y - place[1]) / radius
+    u = (right * math.cos(angle) + down * math.sin(angle)).astype(np.float32)
+    v = (down * math.cos(angle) - right * math.sin(angle)).astype(np.float32)
+    return np.where((random_shape(u, v, rng) & there)[..., None], texture(u, v, rng), film)
+
+
+def _jobs(root: Path, toy: ToySsv2) -> Iterator[tuple[Path, int, int, ToySsv2]]:
+    suffix = ".webm" if _writes_vp9() else ".mp4"
+    for number in range(toy.num_train + toy.num_val):
+        place = number if number < toy.num_train else number - toy.num_train
+        label = place % min(len(TEMPLATES), len(toy.templates))
+        yield root / VIDEO_FOLDER / f"{number + 1}{suffix}", label, number, toy
+
+
+def _writes_vp9() -> bool:
+    """Whether PyAV's build has an encoder for what the official videos are."""
+    try:
+        av.Codec("libvpx-vp9", "w")
+    except av.codec.codec.UnknownCodecError:
+        return False
+    return True
+
+
+def _write_job(job: tuple[Path, int, int, ToySsv2]) -> None:
+    path, label, number, toy = job
+    write_video(path, render(label, toy, np.random.default_rng([toy.seed, number])), FPS)
+
+
+def _record(video: str, template: str) -> dict[str, object]:
+    """An annotation as the official files have it."""
+    return {"id": video, "label": _bare(template).lower(), "template": template, "placeholders": []}
+
+
+def _bare(template: str) -> str:
+    return template.replace("[", "").replace("]", "")
