@@ -8,6 +8,7 @@ the decoder, its frame carries it out), never by counting frames.
 Letters: n = frames asked for, H, W = height and width as shown, 3 = red, green, blue.
 """
 
+import re
 from collections.abc import Generator, Iterator
 from fractions import Fraction
 from itertools import chain
@@ -43,6 +44,8 @@ class PyAVReader(VideoReader):
     """A video file read with PyAV. `num_decoded` and `num_converted` count frames decoded and turned into RGB so far.
 
     Files whose packets do not tell the presentation order (AVI, raw streams) are decoded once while they are opened.
+    `stated_frames` and `stated_seconds` are what the header says of the video stream, 0 where it says nothing: `num_packets`
+    and the frames' times fall short of them in a file that was cut.
     """
 
     backend = "pyav"
@@ -66,6 +69,16 @@ class PyAVReader(VideoReader):
     def timestamps(self) -> np.ndarray:
         """Times of all frames, float64 [num_frames], seconds from the first frame."""
         return self.packets.seconds()
+
+    def damaged_frames(self) -> list[int]:
+        """Decode the whole video, keeping nothing: indices, ascending, of the frames that are not what was encoded.
+
+        Those which the decoder does not deliver, or patches up, or which refer to a packet that it refused.
+        """
+        whole = {self._ranks.get(position) for position, frame in self._decode(0) if not frame.is_corrupt}
+        before_frame = np.searchsorted(self._refused, self.packets.positions)
+        spoiled = before_frame > np.searchsorted(self._refused, self._starts)
+        return [index for index in range(self.num_frames) if index not in whole or spoiled[index]]
 
     def close(self) -> None:
         """Release the file and the decoder."""
@@ -103,6 +116,7 @@ class PyAVReader(VideoReader):
             raise self._error(f"it holds no frames{self._complaint}")
         assert self._container is not None
         self.container_name, self.num_packets = self._container.format.name, len(stamps)
+        self.stated_frames, self.stated_seconds = self._stream.frames, _stated_seconds(self._container, self._stream)
         time_base = self._stream.time_base or Fraction(1, 1000)
         rates = [self._stream.average_rate, self._stream.guessed_rate, self._stream.base_rate]
         unordered = self.container_name in UNORDERED_CONTAINERS
@@ -265,6 +279,17 @@ class PyAVReader(VideoReader):
 
     def _nothing(self) -> VideoError:
         return self._error(f"none of its frames can be decoded{self._complaint}")
+
+
+def _stated_seconds(container: InputContainer, stream: VideoStream) -> float:
+    """Duration that the header gives the stream, or a file of this stream alone; 0 where it gives none."""
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    stated = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))  # of Matroska
+    if stated:
+        return int(stated[1]) * 3600 + int(stated[2]) * 60 + float(stated[3])
+    alone = len(container.streams) == 1
+    return container.duration / av.time_base if alone and container.duration is not None else 0.0
 
 
 def _plain(error: Exception) -> str:
