@@ -1,27 +1,49 @@
-"""Make the toy set of moving shapes: python tools/make_toy_data.py FOLDER."""
+"""Make a toy set: python tools/make_toy_data.py FOLDER, with --kind for one in the layout of another data set."""
 
 import argparse
+from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
-from slowfast_mvit.data.toy import CLASSES, ToySet, make_toy_set
+from slowfast_mvit.data.toy import ToySet, make_toy_set
+from slowfast_mvit.data.toy_images import ToyImageSet, make_toy_images
+from slowfast_mvit.data.toy_ssv2 import ToySsv2, make_toy_ssv2
+
+KINDS: dict[str, tuple[type, Callable[..., Path]]] = {
+    "kinetics": (ToySet, make_toy_set),
+    "ssv2": (ToySsv2, make_toy_ssv2),
+    "imagenet": (ToyImageSet, make_toy_images),
+}
+OPTIONS = {
+    "num_train": ("--train", "training items"),
+    "num_val": ("--val", "validation items"),
+    "num_test": ("--test", "test items (kinetics)"),
+    "num_frames": ("--frames", "frames per video"),
+    "height": ("--height", "pixels of a video"),
+    "width": ("--width", "pixels of a video"),
+    "side": ("--side", "mean side of an image in pixels"),
+    "seed": ("--seed", "of everything in the set"),
+}
 
 
 def main() -> None:
     """Parse arguments and write the set."""
-    default = ToySet()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--train", type=int, default=default.num_train, help="training videos")
-    parser.add_argument("--val", type=int, default=default.num_val, help="validation videos")
-    parser.add_argument("--test", type=int, default=default.num_test, help="test videos")
-    parser.add_argument("--frames", type=int, default=default.num_frames, help="frames per video")
-    parser.add_argument("--height", type=int, default=default.height)
-    parser.add_argument("--width", type=int, default=default.width)
-    parser.add_argument("--seed", type=int, default=default.seed)
+    parser.add_argument(
+        "--kind", choices=sorted(KINDS), default="kinetics", help="layout of the set (default: kinetics)"
+    )
+    for name, (option, meaning) in OPTIONS.items():
+        parser.add_argument(option, dest=name, type=int, metavar="N", help=meaning)
     args = parser.parse_args()
-    toy = ToySet(args.train, args.val, args.test, args.frames, args.height, args.width, args.seed)
-    make_toy_set(args.folder, toy)
-    print(f"{args.folder}: {toy.num_train} + {toy.num_val} + {toy.num_test} videos of {len(CLASSES)} classes")
+    settings, make = KINDS[args.kind]
+    given = {name: getattr(args, name) for name in OPTIONS if getattr(args, name) is not None}
+    foreign = given.keys() - {field.name for field in fields(settings)}
+    if foreign:
+        parser.error(f"a toy set of kind {args.kind} has no {OPTIONS[min(foreign)][0]}")
+    toy = settings(**given)
+    make(args.folder, toy)
+    print(f"{args.folder}: {toy}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """A small set of real videos in Something-Something v2's layout, made here: the order of two events decides the label.
 
-Four classes move a shape along a corner, four show one shape and hide another, smaller or larger one. The classes come in pairs
-that are each other played backwards, and a film of a pair is as likely as its reverse, so that neither one frame nor all frames
-without their order tell the class. The same two moves in another order are another class, and so is a mirrored move.
+A shape moves along a corner, appears or vanishes before or after it moves, or appears before another one vanishes. The classes
+come in pairs that are each other played backwards, and a film of a pair is as likely as its reverse, so that neither one frame
+nor all frames without their order tell the class. The same two moves in another order are another class, and so is a mirrored
+move.
 """
 
 import json
@@ -25,10 +26,10 @@ TEMPLATES = (
     "Moving [something] down then right",
     "Moving [something] up then left",
     "Moving [something] right then down",
-    "Showing [something] before hiding [something bigger]",
-    "Showing [something bigger] before hiding [something]",
-    "Hiding [something] before showing [something bigger]",
-    "Hiding [something bigger] before showing [something]",
+    "Showing [something] then moving it left",
+    "Moving [something] right then hiding it",
+    "Showing [something small] before hiding [something big]",
+    "Showing [something big] before hiding [something small]",
 )
 FPS = 12  # of the official videos
 VIDEO_FOLDER = "20bn-something-something-v2"
@@ -107,22 +108,20 @@ def render(label: int, toy: ToySsv2, rng: np.random.Generator) -> np.ndarray:
     unit = min(H, W)
     film = np.broadcast_to(texture(x / unit * 3.0, y / unit * 3.0, rng), (T, H, W, 3))
     center_x, center_y = W / 2 + rng.uniform(-0.06, 0.06) * W, H / 2 + rng.uniform(-0.06, 0.06) * H
-    if pair < 2:
+    if pair < 3:
         turn, reach = rng.uniform(0.4, 0.6), unit * rng.uniform(0.35, 0.45)
         first, second = np.clip(time / turn, 0, 1), np.clip((time - turn) / (1 - turn), 0, 1)
-        left, up = (first, second) if pair == 0 else (second, first)
+        left, up = ((first, second), (second, first), (second, 0.5))[pair]
         place = (center_x - reach * (left - 0.5), center_y - reach * (up - 0.5))
-        film = _draw(film, x, y, place, unit * rng.uniform(0.2, 0.28), rng)
+        there = time >= turn * rng.uniform(0.4, 0.8) if pair == 2 else True
+        film = _draw(film, x, y, place, unit * rng.uniform(0.2, 0.28), rng, there)
     else:
-        early, late = rng.uniform(0.2, 0.4), rng.uniform(0.6, 0.8)
-        angle, apart = rng.uniform(0, 2 * math.pi), unit * rng.uniform(0.2, 0.24)
+        shown, hidden = rng.uniform(0.2, 0.4), rng.uniform(0.6, 0.8)
+        angle, apart = rng.uniform(0, 2 * math.pi), unit * rng.uniform(0.22, 0.26)
         dx, dy = apart * math.cos(angle), apart * math.sin(angle)
-        small, big = unit * rng.uniform(0.1, 0.13), unit * rng.uniform(0.24, 0.28)
-        # Shown before the other is hidden, both are there in between; hidden before the other is shown, neither is.
-        shown, hidden = (early, late) if pair == 2 else (late, early)
-        appears, vanishes = (small, big) if pair == 2 else (big, small)
-        film = _draw(film, x, y, (center_x + dx, center_y + dy), vanishes, rng, time < hidden)
-        film = _draw(film, x, y, (center_x - dx, center_y - dy), appears, rng, time >= shown)
+        small, big = unit * rng.uniform(0.13, 0.16), unit * rng.uniform(0.3, 0.34)
+        film = _draw(film, x, y, (center_x + dx, center_y + dy), big, rng, time < hidden)
+        film = _draw(film, x, y, (center_x - dx, center_y - dy), small, rng, time >= shown)
     film = film + 0.02 * rng.standard_normal((T, H, W, 1), dtype=np.float32)
     return (np.clip(film, 0.0, 1.0) * 255).astype(np.uint8)
 

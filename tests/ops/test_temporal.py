@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slowfast_mvit.ops.temporal import clip_indices, clip_span, random_start, view_start
+from slowfast_mvit.ops.temporal import (
+    clip_indices,
+    clip_span,
+    random_segment_indices,
+    random_start,
+    segment_bounds,
+    segment_indices,
+    view_start,
+)
 
 NTSC = Fraction(30000, 1001)
 
@@ -179,3 +187,85 @@ def test_indices_exist_and_never_go_back(num_frames, rate, fps, frames, clips, u
     if num_frames > 1 and frames > span:
         # The clip lasts span - 1 frames from its first to its last, up to truncation and the rounding of float32.
         assert abs((indices[-1] - indices[0]) - (span - 1)) <= 1.01
+
+
+# Segments.
+
+
+@pytest.mark.parametrize(
+    ("frames", "segments", "bounds"),
+    [
+        (10, 4, [0, 2, 4, 7, 9]),  # 0, 2.25, 4.5, 6.75, 9: a half goes to the even number
+        (7, 4, [0, 2, 3, 4, 6]),  # 0, 1.5, 3, 4.5, 6
+        (8, 3, [0, 2, 5, 7]),  # 0, 2.33, 4.67, 7
+        (17, 8, [0, 2, 4, 6, 8, 10, 12, 14, 16]),
+        (3, 4, [0, 0, 1, 2, 2]),  # 0, 0.5, 1, 1.5, 2
+        (2, 4, [0, 0, 0, 1, 1]),  # 0, 0.25, 0.5, 0.75, 1
+        (1, 4, [0, 0, 0, 0, 0]),
+        (5, 1, [0, 4]),
+    ],
+)
+def test_bounds_of_segments(frames, segments, bounds):
+    assert segment_bounds(frames, segments).tolist() == bounds
+
+
+@pytest.mark.parametrize(
+    ("frames", "segments", "middles"),
+    [
+        (10, 4, [1, 3, 5, 8]),  # floor of 1, 3, 5.5, 8
+        (7, 4, [1, 2, 3, 5]),
+        (8, 3, [1, 3, 6]),
+        (3, 4, [0, 0, 1, 2]),
+        (1, 4, [0, 0, 0, 0]),
+        # 44 frames, a usual length, in 16 segments of 2.6875: bounds 0 3 5 8 11 13 16 19 22 24 27 30 32 35 38 40 43
+        (44, 16, [1, 4, 6, 9, 12, 14, 17, 20, 23, 25, 28, 31, 33, 36, 39, 41]),
+    ],
+)
+def test_one_clip_takes_the_middle_of_each_segment(frames, segments, middles):
+    indices = segment_indices(frames, segments, 1)
+    assert indices.tolist() == [middles] and indices.dtype == np.int64
+
+
+def test_several_clips_of_segments():
+    # Segments 0..2, 2..4, 4..7, 7..9, of 3, 3, 4 and 3 frames.
+    assert segment_indices(10, 4, 3).tolist() == [[0, 2, 4, 7], [1, 3, 5, 8], [2, 4, 7, 9]]
+    assert segment_indices(10, 4, 2).tolist() == [[0, 2, 4, 7], [2, 4, 6, 9]]
+    # Fewer frames than clips: some clips share a frame, and every frame of the segment is used.
+    assert segment_indices(5, 4, 3).tolist() == [[0, 1, 2, 3], [0, 1, 2, 3], [1, 2, 3, 4]]
+    assert segment_indices(1, 2, 3).tolist() == [[0, 0]] * 3
+
+
+@given(frames=st.integers(1, 400), segments=st.integers(1, 64), clips=st.integers(1, 10))
+def test_clips_of_segments(frames, segments, clips):
+    bounds, indices = segment_bounds(frames, segments), segment_indices(frames, segments, clips)
+    assert (bounds[0], bounds[-1]) == (0, frames - 1)
+    assert indices.shape == (clips, segments)
+    assert (indices >= bounds[:-1]).all() and (indices <= bounds[1:]).all()
+    assert (np.diff(indices, axis=1) >= 0).all() and (np.diff(indices, axis=0) >= 0).all()
+    whole = np.diff(bounds) + 1 >= clips
+    assert (np.diff(indices[:, whole], axis=0) > 0).all()
+    # The official rule, in its own words, for one clip and for the middle one of an odd number.
+    if clips % 2:
+        official = [(int(a) + int(b)) // 2 for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+        assert indices[clips // 2].tolist() == official
+
+
+def test_random_frames_of_segments_reach_both_ends():
+    rng = np.random.default_rng(0)
+    drawn = np.stack([random_segment_indices(10, 4, rng) for _ in range(4000)])
+    assert drawn.dtype == np.int64
+    for place, (first, last) in enumerate([(0, 2), (2, 4), (4, 7), (7, 9)]):
+        frames, counts = np.unique(drawn[:, place], return_counts=True)
+        assert frames.tolist() == list(range(first, last + 1))
+        share = 1 / len(frames)
+        assert np.abs(counts / 4000 - share).max() < 4 * (share * (1 - share) / 4000) ** 0.5
+
+
+@given(frames=st.integers(1, 400), segments=st.integers(1, 64), seed=st.integers(0, 2**32 - 1))
+def test_random_frames_of_segments(frames, segments, seed):
+    bounds, indices = (
+        segment_bounds(frames, segments),
+        random_segment_indices(frames, segments, np.random.default_rng(seed)),
+    )
+    assert indices.shape == (segments,)
+    assert (indices >= bounds[:-1]).all() and (indices <= bounds[1:]).all()
