@@ -5,14 +5,15 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from slowfast_mvit.batches import Erasure, TrainItem, UnreadableVideo, VideoViews
 from slowfast_mvit.data import clips
-from slowfast_mvit.data.clips import ClipSampling, MultiViewVideos, SampleKey, TrainClips
-from slowfast_mvit.data.lists import VideoList
+from slowfast_mvit.data.clips import ClipSampling, MultiViewVideos, SampleKey, SegmentSampling, TrainClips
+from slowfast_mvit.data.lists import FrameLists, VideoList, pack_frames
 from slowfast_mvit.data.transforms import AreaAspectCrop, TrainTransform
 from slowfast_mvit.ops.randomness import sample_rng
-from slowfast_mvit.ops.temporal import clip_indices, random_start
+from slowfast_mvit.ops.temporal import clip_indices, random_segment_indices, random_start
 
 SAMPLING = ClipSampling(num_frames=4, sampling_rate=3)  # 10 frames of a video of 25 fps: 3 * 4 / 30 * 25
 RECIPE = TrainTransform(32, AreaAspectCrop((0.1, 0.9), (0.75, 1.333)), flip=True)
@@ -135,6 +136,69 @@ def test_num_missing_is_told(new_video, damaged, read_numbers):
     views = MultiViewVideos(videos_at(cut), ClipSampling(4, 6, target_fps=30.0), num_clips=1)[0]  # 20 frames
     assert views.num_missing == 1
     assert read_numbers(views.frames[views.rows[0]].numpy()) == [0, 6, 12, 18]  # the last one is 18 again
+
+
+# Segments
+
+
+def test_one_clip_of_segments_is_spread_over_the_whole_video(new_video, read_numbers):
+    path = new_video("ten.webm", codec="libvpx-vp9", num_frames=10, rate=Fraction(12)).path
+    views = MultiViewVideos(videos_at(path), SegmentSampling(4), num_clips=1)[0]
+    assert [read_numbers(views.frames[rows].numpy()) for rows in views.rows] == [[1, 3, 5, 8]]
+    np.testing.assert_allclose(views.seconds, [[1 / 12, 8 / 12]], rtol=0, atol=1e-3)  # WebM counts milliseconds
+
+
+def test_several_clips_of_segments_differ(new_video, read_numbers, opened):
+    path = new_video("ten.mp4", num_frames=10).path
+    views = MultiViewVideos(videos_at(path), SegmentSampling(4), num_clips=3)[0]
+    expected = [[0, 2, 4, 7], [1, 3, 5, 8], [2, 4, 7, 9]]
+    assert [read_numbers(views.frames[rows].numpy()) for rows in views.rows] == expected
+    assert read_numbers(views.frames.numpy()) == [0, 1, 2, 3, 4, 5, 7, 8, 9]  # each once, from one decode
+    assert opened == [str(path)]
+    np.testing.assert_allclose(views.seconds, [[0, 0.28], [0.04, 0.32], [0.08, 0.36]], rtol=0, atol=1e-6)
+
+
+def test_training_clips_of_segments(new_video, clip_numbers):
+    path = new_video("ten.mp4", num_frames=10).path
+    dataset = TrainClips(videos_at(path, path), SegmentSampling(4), keep, seed=3)
+    for key in (SampleKey(0, 0), SampleKey(0, 1), SampleKey(5, 1)):
+        item = dataset[key]
+        indices = random_segment_indices(10, 4, sample_rng(3, key.epoch, key.index))
+        assert clip_numbers(item.video[0]) == indices.tolist()
+        assert (item.start_sec, item.end_sec) == pytest.approx((indices[0] / 25, indices[-1] / 25), abs=1e-6)
+    drawn = np.array([clip_numbers(dataset[SampleKey(epoch, 0)].video[0]) for epoch in range(40)])
+    assert drawn.min(axis=0).tolist() == [0, 2, 4, 7] and drawn.max(axis=0).tolist() == [2, 4, 7, 9]
+
+
+def test_segments_of_one_frame(new_video):
+    videos = videos_at(new_video("one.mp4", num_frames=1).path)
+    assert MultiViewVideos(videos, SegmentSampling(4), num_clips=2)[0].rows.tolist() == [[0] * 4] * 2
+    item = TrainClips(videos, SegmentSampling(4), keep, seed=0)[SampleKey(0, 0)]
+    assert item.video.shape[2] == 4 and (item.start_sec, item.end_sec) == (0, 0)
+
+
+def test_listed_frames(frame_folder, tmp_path, read_numbers, clip_numbers, monkeypatch):
+    """Images in the order of their list, whatever the folder holds, at the stated rate; each file is opened once."""
+    order = [7, 3, 11, 0, 5, 2]
+    names = [f"frame_{number}.png" for number in order]
+    frames = FrameLists([pack_frames(["gone.png"]), pack_frames(names)], str(frame_folder.path))
+    folder = np.array(["/nowhere", str(frame_folder.path)])
+    videos = VideoList(folder, np.array(["a", "b"]), np.array([0, 1]), (), "train.csv", frames)
+    files, real = [], Image.open
+    monkeypatch.setattr(
+        Image, "open", lambda file, *args, **kwargs: (files.append(file), real(file, *args, **kwargs))[1]
+    )
+    sampling = SegmentSampling(3, target_fps=12.0)  # bounds 0 2 3 5
+    views = MultiViewVideos(videos, sampling, num_clips=1)[1]
+    assert read_numbers(views.frames[views.rows[0]].numpy()) == [3, 11, 5]  # places 1, 2 and 4
+    assert [file.name for file in files] == ["frame_3.png", "frame_11.png", "frame_5.png"]
+    assert views.seconds.tolist() == [[1 / 12, 4 / 12]]
+    item = TrainClips(videos, sampling, keep, seed=0)[SampleKey(0, 1)]
+    indices = random_segment_indices(6, 3, sample_rng(0, 0, 1))
+    assert clip_numbers(item.video[0]) == [order[index] for index in indices]
+    lost = MultiViewVideos(videos, sampling, num_clips=1)[0]
+    assert (lost.path, lost.backend) == ("/nowhere", "frames")
+    assert lost.cause == f"there is no file {frame_folder.path}/gone.png"
 
 
 # Training clips

@@ -401,6 +401,20 @@ def test_folder_ignores_exif_and_palettes(tmp_path, paint, read_numbers):
         assert video.fps == Fraction(30000, 1001)
 
 
+def test_no_image_is_opened_before_it_is_asked_for(frame_folder, read_numbers, monkeypatch):
+    files, real = [], Image.open
+    monkeypatch.setattr(
+        Image, "open", lambda file, *args, **kwargs: (files.append(file), real(file, *args, **kwargs))[1]
+    )
+    with open_video(frame_folder.path, "frames") as video:
+        assert (video.num_frames, len(video.timestamps())) == (12, 12) and files == []
+        assert read_numbers(video.frames_at([4, 2, 4])) == [4, 2, 4]
+        assert [file.name for file in files] == ["frame_2.png", "frame_4.png"]
+        assert (video.height, video.width, video.codec) == (64, 96, "png") and len(files) == 2
+    with open_video(frame_folder.path, "frames") as video:
+        assert (video.width, video.height, video.codec) == (96, 64, "png") and len(files) == 3
+
+
 def test_bad_folders(tmp_path, frame_folder):
     with pytest.raises(VideoError, match="with frames: there is no such folder"):
         open_video(tmp_path / "none", "frames")
@@ -418,6 +432,9 @@ def test_bad_folders(tmp_path, frame_folder):
         assert video.frames_at([0, 0]).shape == (2, 24, 32, 3)
         with pytest.raises(VideoError, match=r"2\.png is 24x32 while 1\.png is 32x24"):
             video.frames_at([0, 1])
+        (tmp_path / "2.png").unlink()
+        with pytest.raises(VideoError, match=r"there is no file .*2\.png"):
+            video.frames_at([1])
         for index, name in ((2, "3"), (3, "4")):
             with pytest.raises(VideoError, match=rf"{name}\.png is no readable image"):
                 video.frames_at([index])
