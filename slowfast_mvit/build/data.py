@@ -34,7 +34,7 @@ def videos_of(
     if not label_names and config.TENSORBOARD.CLASS_NAMES_PATH:
         label_names = read_label_names(Path(config.TENSORBOARD.CLASS_NAMES_PATH))
     if dataset_of(config, split) == "imagenet":
-        return images_of(config, split, label_names)
+        return images_of(config, split, label_names, must_exist=must_exist)
     if not config.DATA.PATH_TO_DATA_DIR:
         raise UserError("DATA.PATH_TO_DATA_DIR is not set: give the folder that holds train.csv, val.csv and test.csv")
     read = (

@@ -16,7 +16,9 @@ from slowfast_mvit.errors import UserError
 from slowfast_mvit.evaluation.multiview import ViewProtocol
 
 
-def images_of(config: Config, split: str, label_names: Sequence[str] = ()) -> ImageList:
+def images_of(
+    config: Config, split: str, label_names: Sequence[str] = (), *, must_exist: bool = True
+) -> ImageList:
     """The list of a split. ``test`` is ``val`` where the dataset has no test images with classes, as ImageNet.
 
     With DATA.IN22k_VAL_IN1K, training is on the joint set of ImageNet-21K and ImageNet-1K, and the rest on ImageNet-1K.
@@ -32,15 +34,17 @@ def images_of(config: Config, split: str, label_names: Sequence[str] = ()) -> Im
     root = Path(data.PATH_TO_DATA_DIR)
     if joint is not None:
         splits = ("train", "val") if data.IN22K_TRAINVAL else ("train",)
-        return read_joint(root, joint, splits, num_classes=num_classes)
+        return read_joint(root, joint, splits, num_classes=num_classes, label_names=label_names)
     return read_images(
         root,
-        (_labelled(root, split),),
+        _labelled(root, split),
         num_classes=num_classes,
         prefix=data.PATH_PREFIX,
         separator=data.PATH_LABEL_SEPARATOR,
         columns=data.LIST_COLUMNS,
         label_names=label_names,
+        skip_rows=data.SKIP_ROWS,
+        must_exist=must_exist,
     )
 
 

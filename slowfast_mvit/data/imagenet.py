@@ -56,31 +56,33 @@ class ImageList:
 
 def read_images(
     root: Path,
-    splits: Sequence[str],
+    split: str,
     *,
     num_classes: int,
     prefix: str = "",
     separator: str = " ",
     columns: Sequence[str] = (),
     label_names: Sequence[str] = (),
+    skip_rows: int = 0,
+    must_exist: bool = True,
 ) -> ImageList:
-    """Images of the splits under ``root`` together: from ``<split>.csv`` as for videos, else from ``<split>/<class>/``.
+    """Images of ``split`` under ``root``: from ``root/split.csv`` as for videos, else from ``root/split/<class>/``.
 
     Args:
         root: the dataset folder.
-        splits: names of list files without their endings, or of folders.
+        split: name of the list file without its ending, or of the folder.
         num_classes: classes of the model. Folders must be as many, unless other names number them.
-        prefix, separator, columns: of list files, see :func:`slowfast_mvit.data.kinetics.read_split`.
         label_names: names that number the classes (of a checkpoint); by default ``root/labels.json``, else the sorted folders
             of all splits.
+        prefix, separator, columns, skip_rows, must_exist: of list files, see :func:`slowfast_mvit.data.kinetics.read_split`.
 
     Raises:
         UserError: a missing folder or list, no images, an unknown class, another number of classes.
     """
     if not root.is_dir():
         raise UserError(f"the dataset folder {root} does not exist: set DATA.PATH_TO_DATA_DIR")
-    if any((root / f"{split}.csv").is_file() for split in splits):
-        parts = [
+    if (root / f"{split}.csv").is_file():
+        return _of_list(
             read_split(
                 root,
                 split,
@@ -89,28 +91,35 @@ def read_images(
                 separator=separator,
                 columns=columns,
                 label_names=label_names,
+                skip_rows=skip_rows,
+                must_exist=must_exist,
             )
-            for split in splits
-        ]
-        return _of_lists(parts)
+        )
     known = tuple(label_names) or _stored_names(root)
     if not known:
         known = class_folders(root)
         _check_number(len(known), num_classes, root)
-    return _of_folders([root / split for split in splits], known, num_classes)
+    return _of_folders([root / split], known, num_classes)
 
 
-def read_joint(root: Path, root_1k: Path, splits: Sequence[str], *, num_classes: int) -> ImageList:
+def read_joint(
+    root: Path, root_1k: Path, splits: Sequence[str], *, num_classes: int, label_names: Sequence[str] = ()
+) -> ImageList:
     """The training images of ImageNet-21K (the splits of ``root``) and of ImageNet-1K (``root_1k/train``, if it is there).
 
     The classes of ImageNet-1K come first, so that the first 1,000 outputs are its own; the others follow in sorted order (19,168
     with the winter-2021 release; paper, B.2). An image that both sets hold, under one class and name, counts once.
 
     Raises:
-        UserError: as :func:`read_images`.
+        UserError: as :func:`read_images`; or the classes are not those of ``label_names``, if they are given.
     """
     known = joint_names(root, root_1k)
     _check_number(len(known), num_classes, root)
+    if label_names and tuple(label_names) != known:
+        raise UserError(
+            f"the classes of {root} and {root_1k} are not those of the checkpoint in OUTPUT_DIR (or of "
+            "TENSORBOARD.CLASS_NAMES_PATH): use the folders of that run, or another OUTPUT_DIR"
+        )
     folders = [root / split for split in splits]
     if (root_1k / "train").is_dir():
         folders.append(root_1k / "train")
@@ -238,16 +247,16 @@ def _without_repeats(images: ImageList) -> ImageList:
     )
 
 
-def _of_lists(parts: Sequence[VideoList]) -> ImageList:
-    """Lists, as the reader of videos has them, one after the other."""
+def _of_list(videos: VideoList) -> ImageList:
+    """A list file, as the reader of videos has it."""
     return ImageList(
-        # Joined to a path that begins at the root of the disk, a folder changes nothing.
-        roots=tuple(part.paths[0].removesuffix(part.names[0]) for part in parts),
-        root_of=np.repeat(np.arange(len(parts), dtype=np.uint8), [len(part) for part in parts]),
-        files=np.array([os.fsencode(name) for part in parts for name in part.names.tolist()]),
-        labels=np.concatenate([part.labels for part in parts]),
-        label_names=parts[0].label_names,
-        source=" and ".join(part.source for part in parts),
+        # Put before a path that begins at the root of the disk, a folder changes nothing.
+        roots=(videos.paths[0].removesuffix(videos.names[0]),),
+        root_of=np.zeros(len(videos), dtype=np.uint8),
+        files=np.array([os.fsencode(name) for name in videos.names.tolist()]),
+        labels=videos.labels,
+        label_names=videos.label_names,
+        source=videos.source,
     )
 
 

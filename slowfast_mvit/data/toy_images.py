@@ -18,7 +18,7 @@ from PIL import Image
 from slowfast_mvit.data.toy import texture
 from slowfast_mvit.errors import UserError
 
-SHAPES = ("disc", "square", "triangle", "star", "ring")
+SHAPES = ("bar", "disc", "ring", "star", "triangle")
 TEXTURES = ("striped", "checked")
 CLASSES = tuple(sorted(f"{texture}_{shape}" for texture in TEXTURES for shape in SHAPES))
 SPLITS = ("train", "val")
@@ -103,13 +103,13 @@ def inside(shape: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
         return distance < 0.9
     if shape == "ring":
         return (distance < 0.95) & (distance > 0.5)
-    if shape == "square":
-        return np.maximum(np.abs(u), np.abs(v)) < 0.8
+    if shape == "bar":
+        return (np.abs(u) < 1.0) & (np.abs(v) < 0.35)
     direction = np.arctan2(v, u)
     if shape == "triangle":  # a polygon's edge lies at a constant distance along its normal
         turn = 2 * math.pi / 3
         return distance * np.cos((direction % turn) - turn / 2) < 0.5
-    return distance < 0.65 + 0.35 * np.cos(5 * direction)
+    return distance < 0.6 + 0.4 * np.cos(5 * direction)
 
 
 def pattern(name: str, u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
