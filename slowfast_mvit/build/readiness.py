@@ -3,6 +3,7 @@
 import os
 from importlib.util import find_spec
 
+from slowfast_mvit.config.check_images import images_or_video
 from slowfast_mvit.config.schema import Config
 from slowfast_mvit.errors import UserError
 
@@ -19,13 +20,11 @@ def refuse_unbuilt(config: Config) -> None:
         f"TRAIN.DATASET {config.TRAIN.DATASET}": train and config.TRAIN.DATASET not in _DATASETS,
         f"TEST.DATASET {config.TEST.DATASET}": test and config.TEST.DATASET not in _DATASETS,
         "DETECTION.ENABLE True": config.DETECTION.ENABLE,
-        "AUG.RE_SPLIT True": train and config.AUG.ENABLE and config.AUG.RE_SPLIT,
-        "AUG.COLOR_JITTER without RandAugment": train
-        and config.AUG.ENABLE
-        and not config.AUG.AA_TYPE
-        and bool(config.AUG.COLOR_JITTER),
         "TENSORBOARD.ENABLE True": config.TENSORBOARD.ENABLE,
     }
+    mismatch = images_or_video(config)
+    if mismatch:
+        raise UserError(mismatch)
     if data.DECODING_BACKEND == "decord" and find_spec("decord") is None:
         raise UserError(
             "DATA.DECODING_BACKEND is decord, which is not installed here: set it to pyav, or pip install decord"

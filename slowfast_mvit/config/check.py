@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
 
 from slowfast_mvit.config.check_baselines import BASELINE_RULES
+from slowfast_mvit.config.check_images import IMAGE_RULES
 from slowfast_mvit.config.check_mvit import MVIT_RULES, Rule
 from slowfast_mvit.config.keys import get_value, range_problem
 from slowfast_mvit.config.schema import Config, all_keys
@@ -91,6 +92,15 @@ def _train_crop_fits(config: Config) -> Iterator[str]:
         )
 
 
+def _spared_copies(config: Config) -> Iterator[str]:
+    aug = config.AUG
+    if config.TRAIN.ENABLE and aug.ENABLE and aug.RE_SPLIT and aug.NUM_SAMPLE < 2:
+        yield (
+            "AUG.RE_SPLIT: True leaves the first of AUG.NUM_SAMPLE copies of each video without erasing, and with "
+            f"{aug.NUM_SAMPLE} there would be none: set NUM_SAMPLE to 2 or more, or RE_SPLIT to False"
+        )
+
+
 def _jitter(config: Config) -> Iterator[str]:
     pairs = {
         "DATA.TRAIN_JITTER_SCALES": config.DATA.TRAIN_JITTER_SCALES,
@@ -134,10 +144,23 @@ def _boxes(config: Config) -> Iterator[str]:
 
 
 def _mixup_loss(config: Config) -> Iterator[str]:
-    if config.TRAIN.ENABLE and config.MIXUP.ENABLE and config.MODEL.LOSS_FUNC != "soft_cross_entropy":
+    if config.TRAIN.ENABLE and config.MIXUP.ENABLE and config.MODEL.LOSS_FUNC == "cross_entropy":
         yield (
-            f"MODEL.LOSS_FUNC: {config.MODEL.LOSS_FUNC} cannot take the mixed labels of MIXUP.ENABLE; "
-            "set it to soft_cross_entropy"
+            "MODEL.LOSS_FUNC: cross_entropy cannot take the mixed labels of MIXUP.ENABLE; set it to soft_cross_entropy "
+            "(or bce_logit)"
+        )
+
+
+def _several_labels(config: Config) -> Iterator[str]:
+    if not config.DATA.MULTI_LABEL:
+        return
+    others = sorted(_datasets(config) - {"kinetics"})
+    if others:
+        yield f"DATA.MULTI_LABEL: {', '.join(others)} has labels of its own; set it to False, or the data sets to kinetics"
+    if config.TRAIN.ENABLE and config.MODEL.LOSS_FUNC not in ("bce", "bce_logit"):
+        yield (
+            f"MODEL.LOSS_FUNC: {config.MODEL.LOSS_FUNC} asks which one class is right, and DATA.MULTI_LABEL has several; "
+            "set it to bce_logit (and MODEL.HEAD_ACT to sigmoid)"
         )
 
 
@@ -241,6 +264,12 @@ RULES: Mapping[Rule, tuple[str, ...]] = MappingProxyType(
             "DATA.TRAIN_JITTER_SCALES",
             "DATA.TRAIN_JITTER_SCALES_RELATIVE",
         ),
+        _spared_copies: (
+            "TRAIN.ENABLE",
+            "AUG.ENABLE",
+            "AUG.NUM_SAMPLE",
+            "AUG.RE_SPLIT",
+        ),
         _jitter: (
             "DATA.TRAIN_JITTER_SCALES",
             "DATA.TRAIN_JITTER_SCALES_RELATIVE",
@@ -265,6 +294,14 @@ RULES: Mapping[Rule, tuple[str, ...]] = MappingProxyType(
             "TRAIN.ENABLE",
             "MIXUP.ENABLE",
             "MODEL.LOSS_FUNC",
+        ),
+        _several_labels: (
+            "TRAIN.ENABLE",
+            "TRAIN.DATASET",
+            "TEST.ENABLE",
+            "TEST.DATASET",
+            "MODEL.LOSS_FUNC",
+            "DATA.MULTI_LABEL",
         ),
         _mixup_batch: (
             "TRAIN.ENABLE",
@@ -303,5 +340,6 @@ RULES: Mapping[Rule, tuple[str, ...]] = MappingProxyType(
         _betas: ("SOLVER.BETAS",),
         **MVIT_RULES,
         **BASELINE_RULES,
+        **IMAGE_RULES,
     }
 )

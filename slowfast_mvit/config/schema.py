@@ -77,8 +77,8 @@ class Test:
         "", "File or URL of weights to test; empty: what was just trained, else the last checkpoint in OUTPUT_DIR"
     )
     CHECKPOINT_TYPE: str = key("pytorch", "Format of that file", choices=("pytorch",))
-    NUM_ENSEMBLE_VIEWS: int = key(10, "Clips per video; -1: test with 1, 3, 5, 7 and 10", at_least=-1)
-    NUM_SPATIAL_CROPS: int = key(3, "Crops per clip: 1 (centre) or 3 (left, centre, right)", choices=(1, 3))
+    NUM_ENSEMBLE_VIEWS: int = key(10, "Clips per video; -1: test with 1, 3, 5, 7 and 10. imagenet: always 1", at_least=-1)
+    NUM_SPATIAL_CROPS: int = key(3, "Crops per clip: 1 (centre) or 3 (left, centre, right). imagenet: always 1", choices=(1, 3))
     NUM_TEMPORAL_CLIPS: tuple[int, ...] = key(
         (), "Test once with each of these numbers of clips, in place of NUM_ENSEMBLE_VIEWS", at_least=1
     )
@@ -104,15 +104,15 @@ class Aug:
 
     ENABLE: bool = key(False, "RandAugment and random erasing")
     NUM_SAMPLE: int = key(1, "Augmented copies of each training video (repeated augmentation)", at_least=1)
-    COLOR_JITTER: float | None = key(0.4, "Strength of colour jitter; unused with RandAugment", at_least=0)
+    COLOR_JITTER: float | None = key(0.4, "Brightness, contrast and saturation times 1 +- this; unused with RandAugment", at_least=0)
     AA_TYPE: str = key("rand-m9-mstd0.5-inc1", "RandAugment policy; empty: none")
     INTERPOLATION: str = key(
         "bicubic", "Interpolation of RandAugment's geometric operations", choices=("bicubic", "bilinear")
     )
     RE_PROB: float = key(0.25, "Probability of random erasing", at_least=0, at_most=1)
     RE_MODE: str = key("pixel", "What erased boxes are filled with", choices=("pixel", "rand", "const"))
-    RE_COUNT: int = key(1, "Boxes erased per clip", at_least=1)
-    RE_SPLIT: bool = key(False, "Leave the first share of the batch without erasing")
+    RE_COUNT: int = key(1, "At most so many boxes are erased per clip", at_least=1)
+    RE_SPLIT: bool = key(False, "Leave the first of NUM_SAMPLE copies without erasing")
 
 
 @dataclass(frozen=True)
@@ -159,13 +159,16 @@ class Data:
     )
     TRAIN_JITTER_SCALES_RELATIVE: tuple[float, ...] = key(
         (),
-        "Least and greatest share of the area in an Inception crop; empty: TRAIN_JITTER_SCALES",
+        "Least and greatest share of the area in an Inception crop; empty: TRAIN_JITTER_SCALES, and 0.08 to 1 for imagenet",
         above=0,
         at_most=1,
         lengths=(0, 2),
     )
     TRAIN_JITTER_ASPECT_RELATIVE: tuple[float, ...] = key(
-        (), "Least and greatest aspect ratio of an Inception crop", above=0, lengths=(0, 2)
+        (),
+        "Least and greatest aspect ratio of an Inception crop; empty: 3/4 to 4/3 for imagenet",
+        above=0,
+        lengths=(0, 2),
     )
     INV_UNIFORM_SAMPLE: bool = key(False, "Draw the short side uniformly in 1/size instead of in size")
     RANDOM_FLIP: bool = key(True, "Flip half of the training clips left to right")
@@ -177,12 +180,20 @@ class Data:
     REVERSE_INPUT_CHANNEL: bool = key(
         False, "PySlowFast needs True for SSv2, where it reads BGR; frames are always RGB here, so no effect"
     )
-    MULTI_LABEL: bool = key(False, "Several labels per video, scored by mean average precision")
+    MULTI_LABEL: bool = key(
+        False, "Several labels per video, comma-joined in list files, scored by mean average precision; for kinetics"
+    )
     ENSEMBLE_METHOD: str = key("sum", "How the scores of a video's views are joined", choices=("sum", "max"))
-    IN22K_TRAINVAL: bool = key(False, "ImageNet-21K: train on the training and validation images together")
-    IN22k_VAL_IN1K: str = key("", "ImageNet-21K: folder of the ImageNet-1K images to validate on")
+    IN22K_TRAINVAL: bool = key(
+        False, "ImageNet-21K, with IN22k_VAL_IN1K: train on its training and validation images together"
+    )
+    IN22k_VAL_IN1K: str = key(
+        "",
+        "Folder of ImageNet-1K beside ImageNet-21K in PATH_TO_DATA_DIR: its train/ is trained on too, its classes are the first "
+        "outputs, and validation and tests are on its images by these outputs alone",
+    )
     IN_VAL_CROP_RATIO: float = key(
-        0.875, "ImageNet test: crop side over resized side; 0: resize to the crop", at_least=0, at_most=1
+        0.875, "ImageNet test: crop side over resized short side; 0: both sides are resized straight to the crop", at_least=0, at_most=1
     )
 
 
