@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
+
+Label = int | np.ndarray  # the number of a video's class, or bool [classes] where it may have several
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class ClipBatch:
 
     Attributes:
         video: [B, 3, T, H, W]; uint8 RGB 0..255 from the training loader, normalised float in tests.
-        labels: int64 [B].
+        labels: int64 [B], or bool [B, classes] where a video may have several.
         video_index, clip_index, crop_index: int64 [B]; which video of the list, which clip of it, which crop.
         start_sec, end_sec: float64 [B]; time of the clip's first and last frame.
         erasures: one per clip, or empty where nothing is erased.
@@ -53,7 +56,11 @@ class ClipBatch:
     def __post_init__(self) -> None:
         B = len(self.video)
         assert self.video.dim() == 5, f"video must be [B, C, T, H, W], got {tuple(self.video.shape)}"
-        for name in ("labels", "video_index", "clip_index", "crop_index", "start_sec", "end_sec"):
+        several = self.labels.dim() == 2 and self.labels.dtype == torch.bool
+        assert len(self.labels) == B and (several or self.labels.dim() == 1), (
+            f"labels must be [{B}], got {tuple(self.labels.shape)}"
+        )
+        for name in ("video_index", "clip_index", "crop_index", "start_sec", "end_sec"):
             assert getattr(self, name).shape == (B,), f"{name} must be [{B}], got {tuple(getattr(self, name).shape)}"
         assert len(self.erasures) in (0, B), f"{len(self.erasures)} erasures for {B} clips"
 
@@ -85,7 +92,7 @@ class TrainItem:
     """
 
     video: Tensor
-    label: int
+    label: Label
     video_index: int
     start_sec: float
     end_sec: float
@@ -109,7 +116,7 @@ class VideoViews:
     """
 
     video_index: int
-    label: int
+    label: Label
     frames: Tensor
     rows: Tensor
     seconds: Tensor
@@ -132,6 +139,16 @@ class UnreadableVideo:
     cause: str
 
 
+def label_of(labels: np.ndarray, index: int) -> Label:
+    """The label of an entry: its number of int64 [N], or its row of bool [N, classes]."""
+    return labels[index] if labels.ndim == 2 else int(labels[index])
+
+
+def stack_labels(labels: Sequence[Label]) -> Tensor:
+    """Labels of a batch: int64 [B], or bool [B, classes]."""
+    return torch.from_numpy(np.array(labels))
+
+
 def collate_clips(items: Sequence[TrainItem | UnreadableVideo]) -> ClipBatch | UnreadableVideo:
     """Items to a batch, repeats of a video next to each other; the first unreadable video instead, if there is one."""
     readable: list[TrainItem] = []
@@ -143,7 +160,7 @@ def collate_clips(items: Sequence[TrainItem | UnreadableVideo]) -> ClipBatch | U
     zeros = torch.zeros(int(repeats.sum()), dtype=torch.int64)
     return ClipBatch(
         video=torch.cat([item.video for item in readable]),
-        labels=torch.tensor([item.label for item in readable]).repeat_interleave(repeats),
+        labels=stack_labels([item.label for item in readable]).repeat_interleave(repeats, dim=0),
         video_index=torch.tensor([item.video_index for item in readable]).repeat_interleave(repeats),
         clip_index=zeros,
         crop_index=zeros.clone(),

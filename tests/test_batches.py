@@ -2,6 +2,7 @@
 
 from dataclasses import fields, replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,6 +14,8 @@ from slowfast_mvit.batches import (
     UnreadableVideo,
     VideoViews,
     collate_clips,
+    label_of,
+    stack_labels,
 )
 
 
@@ -51,6 +54,7 @@ def test_a_batch_counts_its_clips():
         ({"video": torch.zeros(2, 3, 5, 6)}, r"video must be \[B, C, T, H, W\], got \(2, 3, 5, 6\)"),
         ({"labels": torch.zeros(3)}, r"labels must be \[2\], got \(3,\)"),
         ({"labels": torch.zeros(2, 8)}, r"labels must be \[2\], got \(2, 8\)"),
+        ({"labels": torch.zeros(3, 8, dtype=torch.bool)}, r"labels must be \[2\], got \(3, 8\)"),
         ({"video_index": torch.zeros(1)}, "video_index must be"),
         ({"clip_index": torch.tensor(0)}, "clip_index must be"),
         ({"crop_index": torch.zeros(0)}, "crop_index must be"),
@@ -110,3 +114,15 @@ def test_to_moves_every_tensor():
     assert batch.video.device.type == "cpu"
     same = batch.to(torch.device("cpu"))
     assert torch.equal(same.start_sec, batch.start_sec) and same.start_sec.dtype == torch.float64
+
+
+def test_several_labels_travel_as_rows():
+    hot = np.array([[True, False, True], [False, False, False], [False, True, False]])
+    assert label_of(np.array([4, 9]), 1) == 9 and isinstance(label_of(np.array([4, 9]), 1), int)
+    items = [replace(item(i, 1, repeats), label=label_of(hot, i)) for i, repeats in ((2, 2), (0, 1))]
+    batch = collate_clips(items)
+    assert batch.labels.dtype == torch.bool and batch.labels.tolist() == [[False, True, False]] * 2 + [
+        [True, False, True]
+    ]
+    assert clip_batch(labels=batch.labels[1:]).to(torch.device("cpu")).labels.shape == (2, 3)
+    assert stack_labels([3, 1]).dtype == torch.int64

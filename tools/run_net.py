@@ -11,6 +11,7 @@ from collections.abc import Sequence
 # Read when torch is loaded: on the CPU, threads that spin while they wait would take the cores from the loader's processes.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+from slowfast_mvit.build.evaluate import summary
 from slowfast_mvit.build.job import run_job, toy_job
 from slowfast_mvit.config.load import load_config
 from slowfast_mvit.data.video import VideoError
@@ -46,8 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(path: str, overrides: list[str], *, toy: bool) -> None:
     config = toy_job(path, overrides) if toy else load_config(path, overrides)
     metrics = run_job(config, random_weights=toy)
-    for test in [] if metrics is None else metrics.get("tests", [metrics]):
-        print(f"top-1 {test['top1_acc']:.2f} %, top-5 {test['top5_acc']:.2f} % ({test['protocol']})")
+    for line in [] if metrics is None else summary(metrics):
+        print(line)
     if toy:
         print("This ran on generated videos: that accuracy means nothing, except that the recipe runs here.")
 

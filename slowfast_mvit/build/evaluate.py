@@ -2,32 +2,38 @@
 
 import logging
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from slowfast_mvit.batches import UnreadableVideo, VideoViews
-from slowfast_mvit.build.data import multi_view_videos, videos_of, view_protocol
+from slowfast_mvit.build.data import has_split, multi_view_videos, single_tests, videos_of, view_protocol
+from slowfast_mvit.build.images import scored_classes
 from slowfast_mvit.build.model import build_model
 from slowfast_mvit.build.precision import precision_of
 from slowfast_mvit.build.run import RunFolder, classification_of, weights_to_test
 from slowfast_mvit.config.schema import Config
-from slowfast_mvit.data.lists import VideoList
+from slowfast_mvit.data.imagenet import ImageList
+from slowfast_mvit.data.lists import LabelledList, VideoList
 from slowfast_mvit.data.loader import view_loader
 from slowfast_mvit.engine.log import ProgressBar
 from slowfast_mvit.engine.loop import evaluate
 from slowfast_mvit.errors import UserError
+from slowfast_mvit.evaluation.metrics import in_words, metrics_of
+from slowfast_mvit.evaluation.multilabel import average_precisions
 from slowfast_mvit.evaluation.multiview import MultiViewEvaluator, MultiViewResult, ViewProtocol, batches_of_views
 from slowfast_mvit.evaluation.predictions import (
+    classes_table,
     clips_table,
     unreadable_table,
     videos_table,
     write_csv,
     write_json,
     write_probabilities,
+    write_results,
 )
 from slowfast_mvit.weights.load import load_weights
 from slowfast_mvit.weights.report import log_report
@@ -47,6 +53,9 @@ def run_test(
     config: Config, device: torch.device, *, trained: Path | None = None, random_weights: bool = False
 ) -> dict[str, object]:
     """Test as the config says; writes the prediction files and returns the content of ``metrics.json``.
+
+    With several numbers of clips they are tested in turn, each into its own folder of predictions, and ``metrics.json`` is
+    ``{"tests": [...]}``.
 
     Args:
         config: of the run.
@@ -75,35 +84,85 @@ def run_test(
         label_names = tuple(content.get("label_names", ()))
         _LOG.info("testing the weights of %s", source)
     videos = videos_of(config, "test", label_names)
-    protocol = view_protocol(config)
+    if config.TEST.DATASET == "ssv2" and not has_split(config, "test"):
+        _LOG.info(
+            "%s has no labelled test split: testing on the validation videos, as published results do",
+            config.DATA.PATH_TO_DATA_DIR,
+        )
     precision = precision_of(config, device, training=False)
-    tested = evaluate_videos(config, model.to(device), videos, protocol, device, precision, "test")
-    metrics = _write_files(config, folder, videos, protocol, precision, tested)
-    _LOG.info(
-        "%s: top-1 %.2f %%, top-5 %.2f %% of %d videos", protocol, *_accuracies(tested), len(tested.result.videos)
-    )
-    if tested.unreadable:
+    _results_path(config, folder)  # a mistake is said before the work
+    model = model.to(device)
+    tests = single_tests(config)
+    metrics: list[dict[str, object]] = []
+    for test in tests:
+        protocol = view_protocol(test)
+        tested = evaluate_videos(test, model, videos, protocol, device, precision, "test")
+        output = _output(config, folder, protocol, alone=len(tests) == 1)
+        metrics.append(_write_files(test, output, videos, protocol, precision, tested))
+        write_json(metrics[0] if len(tests) == 1 else {"tests": metrics}, folder.metrics)
+        _LOG.info("%s: %s of %d videos", protocol, in_words(metrics[-1]), len(tested.result.videos))
+        if not len(tested.result.videos):
+            raise UserError(
+                f"none of the {len(videos)} test videos could be read: see {output.predictions / 'unreadable.csv'}"
+            )
+    if tested.unreadable:  # the same ones in every test
         first = tested.unreadable[0]
         raise UserError(
             f"{len(tested.unreadable)} of {len(videos)} test videos could not be read and count in no metric, for example "
-            f"{first.path} ({first.cause}): see {folder.predictions / 'unreadable.csv'}"
+            f"{first.path} ({first.cause}): see {output.predictions / 'unreadable.csv'}"
         )
-    return metrics
+    return metrics[0] if len(tests) == 1 else {"tests": metrics}
+
+
+def summary(metrics: Mapping[str, object]) -> list[str]:
+    """A line for each test of ``metrics.json``."""
+    tests = metrics.get("tests")
+    return [f"{in_words(test)} ({test['protocol']})" for test in (tests if isinstance(tests, list) else [metrics])]
+
+
+def _results_path(config: Config, folder: RunFolder) -> Path | None:
+    """The file of TEST.SAVE_RESULTS_PATH, if one is asked for."""
+    path = folder.root / config.TEST.SAVE_RESULTS_PATH
+    if config.TEST.SAVE_RESULTS_PATH and path.is_dir():
+        raise UserError(f"TEST.SAVE_RESULTS_PATH {path} is a folder: name a file, such as results.pkl")
+    return path if config.TEST.SAVE_RESULTS_PATH else None
+
+
+@dataclass(frozen=True)
+class _Output:
+    """Where the files of one test go."""
+
+    predictions: Path
+    results: Path | None
+
+
+def _output(config: Config, folder: RunFolder, protocol: ViewProtocol, *, alone: bool) -> _Output:
+    """The run's own folder; a test among several has one for itself, and its number of clips in the name of the results."""
+    name = f"{protocol.num_clips}_clip{'s' if protocol.num_clips > 1 else ''}"
+    results = _results_path(config, folder)
+    if alone:
+        return _Output(folder.predictions, results)
+    return _Output(folder.predictions / name, results and results.with_stem(f"{results.stem}_{name}"))
 
 
 def evaluate_videos(
     config: Config,
     model: nn.Module,
-    videos: VideoList,
+    videos: VideoList | ImageList,
     protocol: ViewProtocol,
     device: torch.device,
     precision: str,
     title: str,
 ) -> Tested:
     """Probabilities of every view of every readable video, joined per video."""
-    task = classification_of(config, precision)
+    num_classes = scored_classes(config, videos) if isinstance(videos, ImageList) else config.MODEL.NUM_CLASSES
+    task = replace(classification_of(config, precision), num_scored=num_classes)
     evaluator = MultiViewEvaluator(
-        len(videos), config.MODEL.NUM_CLASSES, protocol, keep_probabilities=config.TEST.SAVE_PROBABILITIES
+        len(videos),
+        num_classes,
+        protocol,
+        keep_probabilities=config.TEST.SAVE_PROBABILITIES,
+        multi_label=config.DATA.MULTI_LABEL,
     )
     loader = view_loader(
         multi_view_videos(config, videos, protocol.num_clips), num_workers=config.DATA_LOADER.NUM_WORKERS
@@ -118,7 +177,7 @@ def evaluate_videos(
 
 
 def _readable(
-    items: Iterable[VideoViews | UnreadableVideo], videos: VideoList, unreadable: list[UnreadableVideo]
+    items: Iterable[VideoViews | UnreadableVideo], videos: LabelledList, unreadable: list[UnreadableVideo]
 ) -> Iterator[VideoViews]:
     """Videos that could be read; the others are logged and put on the list."""
     for item in items:
@@ -135,37 +194,33 @@ def _readable(
         yield item
 
 
-def _accuracies(tested: Tested) -> tuple[float, float]:
-    return tested.result.accuracy(1), tested.result.accuracy(5)
-
-
 def _write_files(
-    config: Config, folder: RunFolder, videos: VideoList, protocol: ViewProtocol, precision: str, tested: Tested
+    config: Config, output: _Output, videos: LabelledList, protocol: ViewProtocol, precision: str, tested: Tested
 ) -> dict[str, object]:
-    result, names, label_names = tested.result, videos.names, videos.label_names
-    write_csv(clips_table(result, names, label_names), folder.predictions / "clips.csv")
-    write_csv(videos_table(result, names, label_names), folder.predictions / "videos.csv")
+    """Write the prediction files of one test; returns its metrics."""
+    result, names, label_names, predictions = tested.result, videos.names, videos.label_names, output.predictions
+    write_csv(clips_table(result, names, label_names), predictions / "clips.csv")
+    write_csv(videos_table(result, names, label_names), predictions / "videos.csv")
     if tested.unreadable:
-        write_csv(unreadable_table(tested.unreadable, names), folder.predictions / "unreadable.csv")
+        write_csv(unreadable_table(tested.unreadable, names), predictions / "unreadable.csv")
     else:
-        (folder.predictions / "unreadable.csv").unlink(missing_ok=True)  # of an earlier test in this folder
+        (predictions / "unreadable.csv").unlink(missing_ok=True)  # of an earlier test in this folder
     if config.TEST.SAVE_PROBABILITIES:
-        write_probabilities(result, names, folder.predictions / "probabilities.npz")
+        write_probabilities(result, names, predictions / "probabilities.npz")
     else:
-        (folder.predictions / "probabilities.npz").unlink(missing_ok=True)
-    top1, top5 = _accuracies(tested)
-    metrics: dict[str, object] = {
-        "top1_acc": top1,
-        "top5_acc": top5,
+        (predictions / "probabilities.npz").unlink(missing_ok=True)
+    if output.results is not None:
+        # PySlowFast's sum of the views is not divided by their number.
+        factor = protocol.num_views if protocol.ensemble == "sum" else 1
+        write_results(result.scores * factor, result.labels, output.results)
+    if config.DATA.MULTI_LABEL:
+        precisions = average_precisions(result.scores, result.labels)
+        write_csv(classes_table(precisions, result, label_names), predictions / "classes.csv")
+    return {
+        **metrics_of(result),
         "num_videos": len(result.videos),
         "num_views": protocol.num_views,
         "num_unreadable": len(tested.unreadable),
         "protocol": str(protocol),
         "precision": precision,
     }
-    write_json(metrics, folder.metrics)
-    if not len(result.videos):
-        raise UserError(
-            f"none of the {len(videos)} test videos could be read: see {folder.predictions / 'unreadable.csv'}"
-        )
-    return metrics

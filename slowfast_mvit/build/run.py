@@ -13,6 +13,7 @@ from slowfast_mvit.config.schema import Config
 from slowfast_mvit.engine.checkpoint import read_newest
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.tasks.classify import Classification, MixSettings
+from slowfast_mvit.tasks.multilabel import MultiLabel
 from slowfast_mvit.weights.load import read_source
 
 _LOG = logging.getLogger(__name__)
@@ -74,9 +75,10 @@ def choose_device(num_gpus: int) -> torch.device:
 
 
 def classification_of(config: Config, precision: str) -> Classification:
-    """The task."""
+    """The task: one label per video, or several with DATA.MULTI_LABEL."""
     mixup = config.MIXUP
-    return Classification(
+    task = MultiLabel if config.DATA.MULTI_LABEL else Classification
+    return task(
         num_classes=config.MODEL.NUM_CLASSES,
         mean=config.DATA.MEAN,
         std=config.DATA.STD,
@@ -85,6 +87,8 @@ def classification_of(config: Config, precision: str) -> Classification:
         else None,
         erase_mode=config.AUG.RE_MODE,
         autocast_dtype=DTYPES[precision],
+        loss=config.MODEL.LOSS_FUNC,
+        activation=config.MODEL.HEAD_ACT,
         images=config.MODEL.ARCH == "mvit" and len(config.MVIT.PATCH_KERNEL) == 2,
     )
 

@@ -34,6 +34,7 @@ from slowfast_mvit.engine.log import JsonLog
 from slowfast_mvit.engine.loop import FitPlan, fit
 from slowfast_mvit.engine.optimizer import layer_decay_groups, make_optimizer, parameter_groups, restore_optimizer
 from slowfast_mvit.errors import UserError
+from slowfast_mvit.evaluation.metrics import in_words, metrics_of
 from slowfast_mvit.evaluation.predictions import write_json
 from slowfast_mvit.ops.schedule import Schedule, make_schedule
 from slowfast_mvit.weights.containers import unwrap
@@ -338,12 +339,12 @@ def _validate(
     epoch: int,
     log: JsonLog,
 ) -> None:
-    """Accuracy on the val split by one centred clip and one centre crop."""
+    """Metrics on the val split by one centred clip and one centre crop."""
     one_crop = replace(config, TEST=replace(config.TEST, DATASET=config.TRAIN.DATASET, NUM_ENSEMBLE_VIEWS=1, NUM_SPATIAL_CROPS=1))
     tested = evaluate_videos(one_crop, model, videos, view_protocol(one_crop), device, precision, "validation")
-    top1, top5 = tested.result.accuracy(1), tested.result.accuracy(5)
-    log.write("val", epoch=epoch + 1, top1_acc=top1, top5_acc=top5, num_unreadable=len(tested.unreadable))
-    _LOG.info("epoch %d: validation top-1 %.2f %%, top-5 %.2f %%", epoch + 1, top1, top5)
+    metrics = metrics_of(tested.result)
+    log.write("val", epoch=epoch + 1, **metrics, num_unreadable=len(tested.unreadable))
+    _LOG.info("epoch %d: validation %s", epoch + 1, in_words(metrics))
 
 
 def _readable(batches: Iterable[ClipBatch | UnreadableVideo], videos: LabelledList) -> Iterator[ClipBatch]:

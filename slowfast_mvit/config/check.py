@@ -93,11 +93,11 @@ def _train_crop_fits(config: Config) -> Iterator[str]:
 
 
 def _spared_copies(config: Config) -> Iterator[str]:
-    aug = config.AUG
-    if config.TRAIN.ENABLE and aug.ENABLE and aug.RE_SPLIT and aug.NUM_SAMPLE < 2:
+    spares, copies = config.AUG.ENABLE and config.AUG.RE_SPLIT, config.AUG.NUM_SAMPLE
+    if config.TRAIN.ENABLE and spares and copies < 2:
         yield (
             "AUG.RE_SPLIT: True leaves the first of AUG.NUM_SAMPLE copies of each video without erasing, and with "
-            f"{aug.NUM_SAMPLE} there would be none: set NUM_SAMPLE to 2 or more, or RE_SPLIT to False"
+            f"{copies} there would be none: set NUM_SAMPLE to 2 or more, or RE_SPLIT to False"
         )
 
 
@@ -127,6 +127,15 @@ def _datasets(config: Config) -> set[str]:
     """The data sets that the job reads."""
     train = {config.TRAIN.DATASET} if config.TRAIN.ENABLE else set()
     return train | ({config.TEST.DATASET} if config.TEST.ENABLE else set())
+
+
+def _same_dataset(config: Config) -> Iterator[str]:
+    train, test = config.TRAIN.DATASET, config.TEST.DATASET
+    if config.TRAIN.ENABLE and config.TEST.ENABLE and train != test:
+        yield (
+            f"TEST.DATASET: {test} is not what TRAIN.DATASET is, {train}, and both are read from one folder; set them alike, "
+            "or TRAIN.ENABLE or TEST.ENABLE to False"
+        )
 
 
 def _channel_order(config: Config) -> Iterator[str]:
@@ -276,6 +285,12 @@ RULES: Mapping[Rule, tuple[str, ...]] = MappingProxyType(
             "DATA.TRAIN_JITTER_ASPECT_RELATIVE",
         ),
         _list_columns: ("DATA.LIST_COLUMNS",),
+        _same_dataset: (
+            "TRAIN.ENABLE",
+            "TRAIN.DATASET",
+            "TEST.ENABLE",
+            "TEST.DATASET",
+        ),
         _channel_order: (
             "TRAIN.ENABLE",
             "TRAIN.DATASET",

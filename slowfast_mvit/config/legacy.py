@@ -226,6 +226,10 @@ VALUE_ALIASES: Mapping[tuple[str, Any], Any] = MappingProxyType(
 
 _PTV_NAME = "PySlowFast builds this network itself; here set MODEL.ARCH to {name} (PyTorchVideo's hub model)"
 
+_CHARADES = (
+    "its frame lists are not read here: list its videos, or folders of frames, as 'path label,label,...', and set kinetics "
+    "with DATA.MULTI_LABEL True"
+)
 # key -> value -> why it is refused
 FOREIGN_VALUES: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
@@ -255,8 +259,8 @@ FOREIGN_VALUES: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "TEST.CHECKPOINT_TYPE": {
             "caffe2": "Caffe2 files are not read here; convert it with PySlowFast, then set pytorch"
         },
-        "TRAIN.DATASET": {"charades": "Charades is not part of this package"},
-        "TEST.DATASET": {"charades": "Charades is not part of this package"},
+        "TRAIN.DATASET": {"charades": _CHARADES},
+        "TEST.DATASET": {"charades": _CHARADES},
     }
 )
 

@@ -102,7 +102,7 @@ class Test:
 class Aug:
     """Augmentation of training clips and images."""
 
-    ENABLE: bool = key(False, "RandAugment and random erasing")
+    ENABLE: bool = key(False, "RandAugment or colour jitter, and random erasing")
     NUM_SAMPLE: int = key(1, "Augmented copies of each training video (repeated augmentation)", at_least=1)
     COLOR_JITTER: float | None = key(0.4, "Brightness, contrast and saturation times 1 +- this; unused with RandAugment", at_least=0)
     AA_TYPE: str = key("rand-m9-mstd0.5-inc1", "RandAugment policy; empty: none")
@@ -146,9 +146,9 @@ class Data:
         choices=("pyav", "decord", "frames"),
     )
     NUM_FRAMES: int = key(8, "Frames of a clip", at_least=1)
-    SAMPLING_RATE: int = key(8, "Source frames per frame of a clip", at_least=1)
+    SAMPLING_RATE: int = key(8, "Source frames per frame of a clip; unused by ssv2, whose clips span the whole video", at_least=1)
     TARGET_FPS: int = key(30, "Frame rate at which SAMPLING_RATE counts", at_least=1)
-    USE_OFFSET_SAMPLING: bool = key(False, "Test clips from the first to the last frame, at equal distances")
+    USE_OFFSET_SAMPLING: bool = key(False, "Test clips from the first to the last frame, at equal distances; unused by ssv2")
     TRAIN_CROP_SIZE: int = key(224, "Side of the training crop in pixels", at_least=1)
     TEST_CROP_SIZE: int = key(256, "Side of the test crop in pixels", at_least=1)
     TRAIN_JITTER_SCALES: tuple[int, ...] = key(

@@ -33,7 +33,7 @@ class Model:
     NUM_CLASSES: int = key(400, "Outputs of the head", at_least=1)
     LOSS_FUNC: str = key(
         "cross_entropy",
-        "Training loss; MIXUP needs soft_cross_entropy",
+        "Training loss; not cross_entropy with MIXUP, and one of the bce, which are alike, with DATA.MULTI_LABEL",
         choices=("cross_entropy", "soft_cross_entropy", "bce", "bce_logit"),
     )
     DROPOUT_RATE: float = key(0.5, "Dropout before the last linear layer", at_least=0, below=1)

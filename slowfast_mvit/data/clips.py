@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from slowfast_mvit.batches import TrainItem, UnreadableVideo, VideoViews
+from slowfast_mvit.batches import Erasure, TrainItem, UnreadableVideo, VideoViews, label_of
 from slowfast_mvit.data.lists import VideoList
 from slowfast_mvit.data.transforms import TrainTransform, frames_to_tensor
 from slowfast_mvit.data.video import VideoError, VideoReader, open_video
@@ -84,7 +84,10 @@ class SampleKey:
 
 
 class TrainClips(Dataset[TrainItem | UnreadableVideo]):
-    """Random clips: each item is one clip of a video, decoded once and augmented ``num_repeats`` times."""
+    """Random clips: each item is one clip of a video, decoded once and augmented ``num_repeats`` times.
+
+    With ``spare_first`` nothing is erased from the first repeat.
+    """
 
     def __init__(
         self,
@@ -94,6 +97,7 @@ class TrainClips(Dataset[TrainItem | UnreadableVideo]):
         *,
         seed: int,
         num_repeats: int = 1,
+        spare_first: bool = False,
         backend: str = "pyav",
     ) -> None:
         self.videos = videos
@@ -101,6 +105,7 @@ class TrainClips(Dataset[TrainItem | UnreadableVideo]):
         self.transform = transform
         self.seed = seed
         self.num_repeats = num_repeats
+        self.spare_first = spare_first
         self.backend = backend
 
     def __len__(self) -> int:
@@ -122,11 +127,11 @@ class TrainClips(Dataset[TrainItem | UnreadableVideo]):
         ]
         return TrainItem(
             video=torch.stack([clip for clip, _ in repeats]),
-            label=int(self.videos.labels[key.index]),
+            label=label_of(self.videos.labels, key.index),
             video_index=key.index,
             start_sec=float(seconds[0]),
             end_sec=float(seconds[-1]),
-            erasures=tuple(erasure for _, erasure in repeats),
+            erasures=tuple(Erasure() if self.spare_first and not i else drawn for i, (_, drawn) in enumerate(repeats)),
         )
 
 
@@ -155,7 +160,7 @@ class MultiViewVideos(Dataset[VideoViews | UnreadableVideo]):
             return UnreadableVideo(index, error.path, error.backend, error.cause)
         return VideoViews(
             video_index=index,
-            label=int(self.videos.labels[index]),
+            label=label_of(self.videos.labels, index),
             frames=torch.from_numpy(frames),
             rows=torch.from_numpy(rows.reshape(clips.shape)),
             seconds=torch.from_numpy(times[clips[:, [0, -1]]]),

@@ -8,12 +8,13 @@ import json
 import os
 import re
 from collections.abc import Callable, Sequence
-from itertools import filterfalse
+from itertools import chain, filterfalse
 from pathlib import Path
 
 import numpy as np
 
 from slowfast_mvit.data.lists import VideoList, base_folder, check_files
+from slowfast_mvit.data.multilabel import are_numbers, multi_hot, split_labels
 from slowfast_mvit.errors import UserError
 
 SEPARATORS = (" ", ",", "\t", ";")
@@ -38,6 +39,7 @@ def read_split(
     label_names: Sequence[str] = (),
     skip_rows: int = 0,
     must_exist: bool = True,
+    multi_label: bool = False,
 ) -> VideoList:
     """Videos of ``split`` (train, val or test) under ``root``: from ``root/split.csv``, else from ``root/split/<class>/``.
 
@@ -53,6 +55,7 @@ def read_split(
             names found in the lists.
         skip_rows: lines left out at the top of list files.
         must_exist: refuse a list that names missing files.
+        multi_label: a list file has any number of labels in a line, comma-joined, and ``labels`` are bool [N, num_classes].
 
     Raises:
         UserError: missing folder or list, empty list, unknown label, label out of range, missing files.
@@ -61,9 +64,22 @@ def read_split(
         raise UserError(f"the dataset folder {root} does not exist: set DATA.PATH_TO_DATA_DIR")
     fields, source = _read_fields(root, split, separator, columns, skip_rows)
     names, texts = zip(*fields, strict=True)
+    if multi_label and source.is_dir():
+        raise UserError(
+            f"{root} has no {split}.csv: DATA.MULTI_LABEL True needs one, with 'path label,label,...' in its lines"
+        )
+    if not multi_label:
+        _refuse_several(texts, names, source)
+    labels_of = split_labels if multi_label else _only_label
+    each = [labels_of(text) for text in texts]
+    counts = [len(labels) for labels in each]
+
+    def all_labels() -> set[str]:
+        return {label for text in _all_labels(root, separator, columns, skip_rows) for label in labels_of(text)}
+
     known = tuple(label_names) or _stored_names(root)
-    labels, known = _number_labels(texts, known, source, lambda: _all_labels(root, separator, columns, skip_rows))
-    _check_range(labels, num_classes, names, source)
+    numbers, known = _number_labels(list(chain.from_iterable(each)), known, source, all_labels)
+    _check_range(numbers, num_classes, names if not multi_label else np.repeat(names, counts).tolist(), source)
     if source.is_dir():
         paths = [str(source / name) for name in names]
     else:
@@ -71,7 +87,21 @@ def read_split(
         paths = [os.path.join(base, name) for name in names]  # noqa: PTH118 - a Path per row is slow on large lists
     if must_exist:
         check_files(paths, source)
-    return VideoList(np.array(paths), np.array(names), np.array(labels, dtype=np.int64), known, str(source))
+    labels = multi_hot(numbers, counts, num_classes) if multi_label else np.array(numbers, dtype=np.int64)
+    return VideoList(np.array(paths), np.array(names), labels, known, str(source))
+
+
+def _only_label(text: str) -> tuple[str]:
+    return (text,)
+
+
+def _refuse_several(texts: Sequence[str], names: Sequence[str], source: Path) -> None:
+    """A list for DATA.MULTI_LABEL must not be read as one of single labels."""
+    for text, name in zip(texts, names, strict=True):
+        if not text:
+            raise UserError(f"{source}: {name} has no label: take it off the list, or set DATA.MULTI_LABEL True")
+        if "," in text and are_numbers(text):
+            raise UserError(f"{source}: {name} has several labels, {text}: set DATA.MULTI_LABEL True")
 
 
 def _read_fields(
@@ -142,7 +172,7 @@ def _find_separator(lines: list[str], preferred: str, columns: Sequence[str]) ->
         whole = [row for row in rows if row is not None]
         if len(whole) == len(rows):
             readings[separator] = whole[1:] or whole
-            if all(_is_number(label) for _, label in readings[separator]):
+            if all(are_numbers(label) for _, label in readings[separator]):
                 return separator
     for separator, fields in readings.items():
         if all(map(_is_video, (path for path, _ in fields))):
@@ -163,8 +193,8 @@ def _split_line(line: str, separator: str, columns: Sequence[str]) -> tuple[str,
     fields = [*head, *rest.rsplit(separator, len(columns) - place - 1)]
     if len(fields) != len(columns):
         return None
-    path, label = (_unquote(fields[columns.index(name)].strip()) for name in ("path", "label"))
-    return (path, label) if path and label else None
+    path, label = (fields[columns.index(name)].strip() for name in ("path", "label"))
+    return (_unquote(path), _unquote(label)) if path and label else None
 
 
 def _unquote(text: str) -> str:
@@ -177,9 +207,11 @@ def _is_video(path: str) -> bool:
 
 
 def _is_header(rows: list[tuple[str, str]]) -> bool:
+    if are_numbers(rows[0][1]):
+        return False
     if rows[0][0].lower() in _PATH_HEADERS or (rows[0][1].lower() in _LABEL_HEADERS and _is_header_word(rows[0][0])):
         return True
-    return len(rows) > 1 and not _is_number(rows[0][1]) and all(_is_number(label) for _, label in rows[1:])
+    return len(rows) > 1 and all(are_numbers(label) for _, label in rows[1:])
 
 
 def _is_header_word(path: str) -> bool:
@@ -209,11 +241,16 @@ def _stored_names(root: Path) -> tuple[str, ...]:
 
 
 def parse_label_names(stored: object) -> tuple[str, ...]:
-    """Names in the order of their numbers, from a list of names or a mapping of name to number (0, 1, 2, ...)."""
+    """Names in the order of their numbers, from a list of names or a mapping of name to number (0, 1, 2, ...).
+
+    Numbers may be texts, as in Something-Something v2's label map.
+    """
     if isinstance(stored, list) and all(isinstance(name, str) for name in stored):
         return tuple(stored)
-    if isinstance(stored, dict) and sorted(stored.values()) == list(range(len(stored))):
-        return tuple(sorted(stored, key=stored.__getitem__))
+    if isinstance(stored, dict):
+        numbers = {name: int(value) if str(value).isdecimal() else -1 for name, value in stored.items()}
+        if sorted(numbers.values()) == list(range(len(numbers))):
+            return tuple(sorted(numbers, key=numbers.__getitem__))
     raise ValueError("the numbers must be 0, 1, 2, ... without gaps")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slowfast_mvit.batches import ClipBatch, VideoViews
+from slowfast_mvit.batches import ClipBatch, Label, VideoViews, stack_labels
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.ops.ensemble import join_views
 from slowfast_mvit.ops.spatial import normalize, resize, short_side_size, view_crop
@@ -72,7 +72,7 @@ def batches_of_views(
 @dataclass(frozen=True)
 class _View:
     clip: Tensor
-    label: int
+    label: Label
     video_index: int
     clip_index: int
     crop_index: int
@@ -100,7 +100,7 @@ def _cut_views(video: VideoViews, protocol: ViewProtocol, device: torch.device) 
 def _stack(views: list[_View]) -> ClipBatch:
     return ClipBatch(
         video=torch.stack([view.clip for view in views]),
-        labels=torch.tensor([view.label for view in views]),
+        labels=stack_labels([view.label for view in views]),
         video_index=torch.tensor([view.video_index for view in views]),
         clip_index=torch.tensor([view.clip_index for view in views]),
         crop_index=torch.tensor([view.crop_index for view in views]),
@@ -115,7 +115,7 @@ class MultiViewResult:
 
     Attributes:
         videos: int64 [N']; indices of the videos that were tested, ascending.
-        labels: int64 [N'].
+        labels: int64 [N'], or bool [N', classes] where a video may have several.
         scores: float64 [N', classes]; sum (divided by the number of views) or max of the views' probabilities.
         top_classes, top_scores: int64 and float32 [N', V, k]; the best classes of each view, best first.
         seconds: float64 [N', V, 2]; time of each view's first and last frame.
@@ -138,7 +138,7 @@ class MultiViewResult:
         return order, np.take_along_axis(self.scores, order, axis=1)
 
     def accuracy(self, k: int) -> float:
-        """Percent of videos whose label is among their k best classes; NaN without videos."""
+        """Percent of videos whose one label is among their k best classes; NaN without videos."""
         if not len(self.videos):
             return float("nan")
         return float((self.top(k)[0] == self.labels[:, None]).any(axis=1).mean() * 100)
@@ -152,17 +152,26 @@ class MultiViewEvaluator:
         num_classes: width of the probabilities.
         protocol: how many views make a video, and how they are joined.
         keep_probabilities: keep every view's probabilities, which takes num_videos * views * classes floats.
+        multi_label: labels of batches are bool [B, num_classes].
     """
 
     TOP = 5
 
     def __init__(
-        self, num_videos: int, num_classes: int, protocol: ViewProtocol, *, keep_probabilities: bool = False
+        self,
+        num_videos: int,
+        num_classes: int,
+        protocol: ViewProtocol,
+        *,
+        keep_probabilities: bool = False,
+        multi_label: bool = False,
     ) -> None:
         views = protocol.num_views
         self.protocol = protocol
         self.seen = np.zeros((num_videos, views), dtype=bool)
-        self.labels = np.full(num_videos, -1, dtype=np.int64)
+        self.labels = (
+            np.zeros((num_videos, num_classes), dtype=bool) if multi_label else np.full(num_videos, -1, dtype=np.int64)
+        )
         start = 0.0 if protocol.ensemble == "sum" else -np.inf
         self.totals = np.full((num_videos, num_classes), start, dtype=np.float64)
         self.num_top = min(self.TOP, num_classes)

@@ -22,15 +22,13 @@ NUM_TOP = 5
 
 
 def clips_table(result: MultiViewResult, names: np.ndarray, label_names: Sequence[str]) -> pd.DataFrame:
-    """One row per view: video, label, clip and crop index, seconds, the best classes with their probabilities."""
+    """One row per view: video, label (or labels), clip and crop index, seconds, the best classes with their probabilities."""
     count, views = result.top_classes.shape[:2]
     video = np.repeat(result.videos, views)
     view = np.tile(np.arange(views), count)
-    labels = np.repeat(result.labels, views)
-    columns = {
+    columns: dict[str, object] = {
         "video": names[video],
-        "label": labels,
-        "label_name": _names_of(labels, label_names),
+        **{name: np.repeat(values, views) for name, values in _label_columns(result.labels, label_names).items()},
         "clip_index": view // result.num_crops,
         "crop_index": view % result.num_crops,
         "start_sec": result.seconds[..., 0].ravel().round(3),
@@ -42,11 +40,10 @@ def clips_table(result: MultiViewResult, names: np.ndarray, label_names: Sequenc
 
 
 def videos_table(result: MultiViewResult, names: np.ndarray, label_names: Sequence[str]) -> pd.DataFrame:
-    """One row per video: label, number of views, the best classes with their joined scores."""
-    columns = {
+    """One row per video: label (or labels), number of views, the best classes with their joined scores."""
+    columns: dict[str, object] = {
         "video": names[result.videos],
-        "label": result.labels,
-        "label_name": _names_of(result.labels, label_names),
+        **_label_columns(result.labels, label_names),
         "num_views": np.full(len(result.videos), result.top_classes.shape[1]),
     }
     return pd.DataFrame(columns | _top_columns(*result.top(min(NUM_TOP, result.scores.shape[1])), label_names))
@@ -87,13 +84,38 @@ def write_probabilities(result: MultiViewResult, names: np.ndarray, path: Path) 
 def write_results(scores: np.ndarray, labels: np.ndarray, path: Path) -> None:
     """Write the file of PySlowFast's TEST.SAVE_RESULTS_PATH: a pickle of the list [scores, labels], both tensors.
 
-    Scores are float32 [N, classes], labels int64 [N] as they came. ``pickle.load`` reads it where torch is installed.
+    Scores are float32 [N, classes], labels int64 [N] as they came, or float32 [N, classes] of 0 and 1. ``pickle.load`` reads it
+    where torch is installed.
     """
+    labels = labels if labels.ndim == 1 else labels.astype(np.float32)
     _replace(path, pickle.dumps([torch.from_numpy(scores.astype(np.float32)), torch.from_numpy(labels)]))
 
 
 def _format_number(value: Any) -> str:
     return f"{value:.6g}" if abs(value) < 1000 else f"{value:.3f}"
+
+
+def classes_table(precisions: np.ndarray, result: MultiViewResult, label_names: Sequence[str]) -> pd.DataFrame:
+    """One row per class: number, name, how many videos have it, its average precision (empty where none has)."""
+    classes = np.arange(len(precisions))
+    columns = {
+        "class": classes,
+        "name": _names_of(classes, label_names),
+        "num_videos": result.labels.sum(axis=0),
+        "average_precision": precisions,
+    }
+    return pd.DataFrame(columns)
+
+
+def _label_columns(labels: np.ndarray, label_names: Sequence[str]) -> dict[str, np.ndarray]:
+    """``label`` and ``label_name`` of int64 [N]; ``labels`` and ``label_names`` of bool [N, classes], joined by semicolons."""
+    if labels.ndim == 1:
+        return {"label": labels, "label_name": np.array(_names_of(labels, label_names), dtype=object)}
+    each = [np.flatnonzero(row) for row in labels]
+    return {
+        "labels": np.array([";".join(map(str, row)) for row in each], dtype=object),
+        "label_names": np.array([";".join(filter(None, _names_of(row, label_names))) for row in each], dtype=object),
+    }
 
 
 def _names_of(labels: np.ndarray, label_names: Sequence[str]) -> list[str]:

@@ -1,5 +1,8 @@
 """Joining the scores of a video's views."""
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -25,3 +28,11 @@ def join_views(totals: np.ndarray, videos: np.ndarray, scores: np.ndarray, metho
 def softmax(logits: Tensor) -> Tensor:
     """Probabilities in float32, whatever the precision of the model."""
     return torch.softmax(logits.float(), dim=-1)
+
+
+def sigmoid(logits: Tensor) -> Tensor:
+    """Probability of each class on its own, in float32."""
+    return torch.sigmoid(logits.float())
+
+
+ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType({"softmax": softmax, "sigmoid": sigmoid})

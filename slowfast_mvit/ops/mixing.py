@@ -46,6 +46,18 @@ def one_hot_smooth(labels: Tensor, num_classes: int, smoothing: float = 0.0) -> 
     return targets.scatter_(1, labels.long()[:, None], 1 - smoothing + off)
 
 
+def multi_hot_smooth(labels: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Targets float32 [B, K] of bool labels [B, K]: 1 - s + s/K where a label holds, s/K elsewhere.
+
+    Where one label holds, the row is that of :func:`one_hot_smooth`.
+    """
+    if labels.ndim != 2 or labels.dtype != torch.bool:
+        raise ValueError(f"labels are {labels.dtype} {list(labels.shape)}; bool [B, K] is needed")
+    if not 0 <= smoothing < 1:
+        raise ValueError(f"label smoothing is {smoothing}; it must lie in 0 .. 1, below 1")
+    return labels.float() * (1 - smoothing) + smoothing / labels.shape[1]
+
+
 def draw_mix(
     rng: np.random.Generator,
     height: int,

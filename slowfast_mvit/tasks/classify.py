@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from slowfast_mvit.batches import ClipBatch
-from slowfast_mvit.ops.ensemble import softmax
+from slowfast_mvit.ops.ensemble import ACTIVATIONS
 from slowfast_mvit.ops.erasing import erase
-from slowfast_mvit.ops.losses import soft_cross_entropy
+from slowfast_mvit.ops.losses import LOSSES
 from slowfast_mvit.ops.mixing import draw_mix, mix_clips, mixed_correct, one_hot_smooth
 from slowfast_mvit.ops.spatial import normalize
 
@@ -37,6 +37,8 @@ class Classification:
         erase_mode: what erased boxes are filled with.
         autocast_dtype: compute type of the model's forward pass, or None for float32.
         images: the model takes images: batches hold videos of one frame, whose time axis is taken off before the model.
+        loss: what is minimised, a name of :data:`slowfast_mvit.ops.losses.LOSSES`.
+        activation: what turns logits into probabilities, ``softmax`` or ``sigmoid``.
         num_scored: a test's probabilities are over this many first classes; None for all.
     """
 
@@ -47,6 +49,8 @@ class Classification:
     erase_mode: str = "pixel"
     autocast_dtype: torch.dtype | None = None
     images: bool = False
+    loss: str = "soft_cross_entropy"
+    activation: str = "softmax"
     num_scored: int | None = None
 
     def losses(self, model: nn.Module, batch: ClipBatch, rng: np.random.Generator) -> dict[str, Tensor]:
@@ -54,8 +58,20 @@ class Classification:
 
         ``rng`` draws what the batch shares (mixup). With mixed labels a prediction counts by the larger of its two labels.
         """
-        video = self._fill_erasures(normalize(batch.video, self.mean, self.std), batch)
         targets = one_hot_smooth(batch.labels, self.num_classes, self.mix.label_smoothing if self.mix else 0.0)
+        logits, targets = self._mixed(model, batch, targets, rng)
+        correct = mixed_correct(logits, targets, ks=(1,))
+        return {"loss": LOSSES[self.loss](logits, targets), "top1_acc": correct[0] * 100 / len(batch)}
+
+    def probabilities(self, model: nn.Module, batch: ClipBatch) -> Tensor:
+        """Class probabilities float32 [B, num_scored or num_classes] of a batch of normalised clips."""
+        return ACTIVATIONS[self.activation](self._logits(model, batch.video)[:, : self.num_scored])
+
+    def _mixed(
+        self, model: nn.Module, batch: ClipBatch, targets: Tensor, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Logits of a training batch, erased and mixed, and its targets [B, num_classes] mixed likewise."""
+        video = self._fill_erasures(normalize(batch.video, self.mean, self.std), batch)
         if self.mix is not None:
             mix = draw_mix(
                 rng,
@@ -67,13 +83,7 @@ class Classification:
                 switch_prob=self.mix.switch_prob,
             )
             video, targets = mix_clips(video, targets, mix)
-        logits = self._logits(model, video)
-        correct = mixed_correct(logits, targets, ks=(1,))
-        return {"loss": soft_cross_entropy(logits, targets), "top1_acc": correct[0] * 100 / len(batch)}
-
-    def probabilities(self, model: nn.Module, batch: ClipBatch) -> Tensor:
-        """Class probabilities float32 [B, num_scored or num_classes] of a batch of normalised clips."""
-        return softmax(self._logits(model, batch.video)[:, : self.num_scored])
+        return self._logits(model, video), targets
 
     def _logits(self, model: nn.Module, video: Tensor) -> Tensor:
         with self._autocast(video.device):

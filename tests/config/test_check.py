@@ -57,6 +57,11 @@ def found(overrides: str) -> list[str]:
             "set both (0.08, 1.0 and 0.75, 1.3333 for Kinetics) or neither",
         ),
         (
+            "AUG.ENABLE=True;AUG.RE_SPLIT=True",
+            "AUG.RE_SPLIT: True leaves the first of AUG.NUM_SAMPLE copies of each video without erasing, and with 1 there would "
+            "be none: set NUM_SAMPLE to 2 or more, or RE_SPLIT to False",
+        ),
+        (
             "DATA.LIST_COLUMNS=['path', 'ignore']",
             "DATA.LIST_COLUMNS: ['path', 'ignore'] must name path once and label once; other fields are ignore",
         ),
@@ -72,7 +77,17 @@ def found(overrides: str) -> list[str]:
         ),
         (
             "MIXUP.ENABLE=True",
-            "MODEL.LOSS_FUNC: cross_entropy cannot take the mixed labels of MIXUP.ENABLE; set it to soft_cross_entropy",
+            "MODEL.LOSS_FUNC: cross_entropy cannot take the mixed labels of MIXUP.ENABLE; set it to soft_cross_entropy "
+            "(or bce_logit)",
+        ),
+        (
+            "DATA.MULTI_LABEL=True;MODEL.LOSS_FUNC=soft_cross_entropy",
+            "MODEL.LOSS_FUNC: soft_cross_entropy asks which one class is right, and DATA.MULTI_LABEL has several; set it to "
+            "bce_logit (and MODEL.HEAD_ACT to sigmoid)",
+        ),
+        (
+            "DATA.MULTI_LABEL=True;MODEL.LOSS_FUNC=bce;TRAIN.DATASET=ssv2",
+            "DATA.MULTI_LABEL: ssv2 has labels of its own; set it to False, or the data sets to kinetics",
         ),
         (
             "MIXUP.ENABLE=True;MODEL.LOSS_FUNC=soft_cross_entropy;TRAIN.BATCH_SIZE=1",

@@ -1,5 +1,7 @@
 """Views cut and joined: against a straight computation, and by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -260,3 +262,26 @@ def test_an_unknown_ensemble():
     collector = evaluator("mean")
     with pytest.raises(ValueError, match=r"DATA\.ENSEMBLE_METHOD is 'mean'; it must be sum or max"):
         collector.add(*scores(ROWS, views=VIEWS))
+
+
+# Several labels
+
+
+@pytest.mark.parametrize("ensemble", ["sum", "max"])
+def test_several_labels_are_kept_per_video(ensemble):
+    hot = [[True, False, True], [False, False, False]]
+    evaluator = MultiViewEvaluator(3, 3, protocol(ensemble=ensemble), multi_label=True)
+    rows = [[0.9, 0.2, 0.5], [0.1, 0.3, 0.7], [0.2, 0.6, 0.6], [0.4, 0.2, 0.0]]
+    views = [(0, 0), (2, 1), (0, 1), (2, 0)]
+    evaluator.add(*scores(rows, views=views, labels=[hot[0], hot[1], hot[0], hot[1]]))
+    found = evaluator.result(unreadable=[1])
+    assert found.labels.dtype == bool and found.labels.tolist() == hot
+    joined = {"sum": [[0.55, 0.4, 0.55], [0.25, 0.25, 0.35]], "max": [[0.9, 0.6, 0.6], [0.4, 0.3, 0.7]]}[ensemble]
+    np.testing.assert_allclose(found.scores, joined, rtol=1e-6)
+
+
+def test_rows_of_labels_go_through_the_cutting():
+    row = np.array([False, True])
+    videos = [replace(video(i), label=row if i else ~row) for i in range(2)]
+    (batch,) = batches_of_views(videos, protocol(), 4, CPU)
+    assert batch.labels.tolist() == [[True, False]] * 2 + [[False, True]] * 2

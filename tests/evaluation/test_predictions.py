@@ -1,22 +1,26 @@
 """The files that a test leaves: exact columns, exact values, whole or not at all."""
 
 import json
+import pickle
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from slowfast_mvit.batches import UnreadableVideo
 from slowfast_mvit.evaluation import predictions
 from slowfast_mvit.evaluation.multiview import MultiViewResult
 from slowfast_mvit.evaluation.predictions import (
+    classes_table,
     clips_table,
     unreadable_table,
     videos_table,
     write_csv,
     write_json,
     write_probabilities,
+    write_results,
 )
 
 NAMES = np.array(["a b.mp4", "never read.mp4", 'c, "d".mp4'])
@@ -186,3 +190,34 @@ def test_a_failed_write_leaves_the_old_file(result, tmp_path, monkeypatch, write
     monkeypatch.undo()
     act(True)
     assert path.read_bytes() != old and [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+# Several labels
+
+
+@pytest.fixture
+def several(result):
+    return replace(result, labels=np.array([[True, False, True], [False, False, False]]))
+
+
+def test_columns_of_several_labels(several, tmp_path):
+    for table, repeats in ((clips_table, 2), (videos_table, 1)):
+        write_csv(table(several, NAMES, LABELS), tmp_path / "table.csv")
+        found = pd.read_csv(tmp_path / "table.csv", keep_default_na=False)
+        assert list(found.columns[:3]) == ["video", "labels", "label_names"]
+        assert list(found["labels"]) == ["0;2"] * repeats + [""] * repeats
+        assert list(found["label_names"]) == ["run;hop, skip and jump"] * repeats + [""] * repeats
+    assert list(videos_table(several, NAMES, ())["label_names"]) == ["", ""]
+
+
+def test_table_of_classes(several, tmp_path):
+    write_csv(classes_table(np.array([0.5, np.nan, 1 / 3]), several, LABELS), tmp_path / "classes.csv")
+    assert (tmp_path / "classes.csv").read_text() == (
+        'class,name,num_videos,average_precision\n0,run,1,0.5\n1,high jump,0,\n2,"hop, skip and jump",1,0.333333\n'
+    )
+
+
+def test_results_file_of_several_labels(several, tmp_path):
+    write_results(several.scores, several.labels, tmp_path / "results.pkl")
+    scores, labels = pickle.loads((tmp_path / "results.pkl").read_bytes())
+    assert labels.dtype == torch.float32 and labels.tolist() == [[1, 0, 1], [0, 0, 0]] and scores.shape == (2, 3)

@@ -1,4 +1,4 @@
-"""Soft-target cross entropy, worked by hand."""
+"""Cross entropy of soft targets and of classes on their own, worked by hand."""
 
 import math
 
@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from slowfast_mvit.ops.losses import soft_cross_entropy
+from slowfast_mvit.config.schema import all_keys
+from slowfast_mvit.ops.losses import LOSSES, binary_cross_entropy, soft_cross_entropy
 
 LOGITS = torch.tensor([[0.0, math.log(3.0)], [math.log(4.0), 0.0]])  # probabilities 1/4, 3/4 and 4/5, 1/5
 TARGETS = torch.tensor([[0.1, 0.9], [0.5, 0.5]])
@@ -42,3 +43,21 @@ def test_gradient_is_probability_minus_target():
     soft_cross_entropy(logits, TARGETS).backward()
     expected = (torch.tensor([[0.25, 0.75], [0.8, 0.2]]) - TARGETS) / 2
     torch.testing.assert_close(logits.grad, expected)
+
+
+def test_binary_cross_entropy_by_hand():
+    logits = torch.tensor([[0.0, math.log(3.0)]])  # 1/2, 3/4
+    loss = binary_cross_entropy(logits, torch.tensor([[1.0, 0.2]]))
+    expected = (-math.log(0.5) - 0.2 * math.log(0.75) - 0.8 * math.log(0.25)) / 2
+    assert loss.item() == pytest.approx(expected, rel=1e-6)
+    torch.testing.assert_close(loss, F.binary_cross_entropy(torch.sigmoid(logits), torch.tensor([[1.0, 0.2]])))
+    assert binary_cross_entropy(logits.bfloat16(), torch.ones(1, 2)).dtype == torch.float32
+
+
+def test_every_loss_of_the_config_is_there():
+    assert set(LOSSES) == set(all_keys()["MODEL.LOSS_FUNC"].choices)
+    generator = torch.Generator().manual_seed(0)
+    logits, labels = torch.randn(4, 5, generator=generator), torch.tensor([0, 4, 2, 2])
+    one_hot = F.one_hot(labels, 5).float()
+    torch.testing.assert_close(LOSSES["cross_entropy"](logits, one_hot), F.cross_entropy(logits, labels))
+    assert LOSSES["bce"](logits, one_hot) == LOSSES["bce_logit"](logits, one_hot)

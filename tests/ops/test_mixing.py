@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slowfast_mvit.ops.mixing import CutBox, Mix, draw_mix, mix_clips, mixed_correct, one_hot_smooth
+from slowfast_mvit.ops.mixing import CutBox, Mix, draw_mix, mix_clips, mixed_correct, multi_hot_smooth, one_hot_smooth
 
 
 def close(actual, expected):
@@ -220,3 +220,28 @@ def test_rows_are_independent_and_nothing_is_written_back():
 
 def test_one_class():
     assert mixed_correct(torch.zeros(2, 1), torch.ones(2, 1), (1, 5)).tolist() == [2, 2]
+
+
+# Several labels
+
+
+def test_multi_hot_targets():
+    labels = torch.tensor([[True, False, True, False], [False] * 4, [False, True, False, False]])
+    assert torch.equal(multi_hot_smooth(labels), labels.float())
+    found = multi_hot_smooth(labels, 0.2)
+    close(found[0], [0.85, 0.05, 0.85, 0.05])
+    close(found[1], [0.05] * 4)
+    close(found[2:], one_hot_smooth(torch.tensor([1]), 4, 0.2).tolist())
+
+
+@pytest.mark.parametrize(
+    ("labels", "smoothing", "said"),
+    [
+        (torch.tensor([1, 0]), 0.0, "bool \\[B, K\\] is needed"),
+        (torch.zeros(2, 3), 0.0, "labels are torch.float32 \\[2, 3\\]; bool"),
+        (torch.zeros(2, 3, dtype=torch.bool), 1.0, "label smoothing is 1.0"),
+    ],
+)
+def test_multi_hot_targets_refused(labels, smoothing, said):
+    with pytest.raises(ValueError, match=said):
+        multi_hot_smooth(labels, smoothing)
