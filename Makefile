@@ -2,13 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow lint format clean help
+.PHONY: demo demo-all test test-slow lint format clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: .venv/package  ## make toy videos, train and test a small MViTv2 on them, write the prediction CSVs
 	$(BIN)/python tools/demo.py
+
+demo-all: .venv/package  ## the same for segments, images, and a video model from image weights, about 15 minutes
+	$(BIN)/python tools/demo.py --all
 
 test: .venv/test  ## the tests
 	$(BIN)/python -m pytest

@@ -8,16 +8,18 @@ from pathlib import Path
 from slowfast_mvit.data.toy import ToySet, make_toy_set
 from slowfast_mvit.data.toy_images import ToyImageSet, make_toy_images
 from slowfast_mvit.data.toy_ssv2 import ToySsv2, make_toy_ssv2
+from slowfast_mvit.data.toy_things import ToyThings, make_toy_things
 
 KINDS: dict[str, tuple[type, Callable[..., Path]]] = {
     "kinetics": (ToySet, make_toy_set),
     "ssv2": (ToySsv2, make_toy_ssv2),
     "imagenet": (ToyImageSet, make_toy_images),
+    "things": (ToyThings, make_toy_things),
 }
 OPTIONS = {
     "num_train": ("--train", "training items"),
     "num_val": ("--val", "validation items"),
-    "num_test": ("--test", "test items (kinetics)"),
+    "num_test": ("--test", "test items (kinetics, things)"),
     "num_frames": ("--frames", "frames per video"),
     "height": ("--height", "pixels of a video"),
     "width": ("--width", "pixels of a video"),

@@ -7,6 +7,7 @@ of them tells the class. The same seed makes the same pixels.
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -63,8 +64,10 @@ def make_toy_images(root: Path, toy: ToyImageSet, processes: int | None = None) 
     root.mkdir(parents=True, exist_ok=True)
     manifest.write_text("unfinished")
     for split in SPLITS:
+        shutil.rmtree(root / split, ignore_errors=True)  # what lies in a folder is listed
+        (root / f"{split}.csv").unlink(missing_ok=True)
         for name in CLASSES:
-            (root / split / name).mkdir(parents=True, exist_ok=True)
+            (root / split / name).mkdir(parents=True)
     jobs = list(_jobs(root, toy))
     with ProcessPoolExecutor(processes or os.cpu_count()) as pool:
         list(pool.map(_write_job, jobs, chunksize=64))
