@@ -1,16 +1,17 @@
 """Datasets, loaders and test protocols by config."""
 
+import logging
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from slowfast_mvit.build.augmentation import augmentation_of, erasing_of, spares_first
 from slowfast_mvit.build.images import has_image_split, image_protocol, images_of, test_images, train_images
 from slowfast_mvit.config.schema import Config
-from slowfast_mvit.data.augment import RandAugment, parse_rand_augment
 from slowfast_mvit.data.clips import ClipSampling, MultiViewVideos, Sampling, SegmentSampling, TrainClips
-from slowfast_mvit.data.erasing import RandomErasing
 from slowfast_mvit.data.imagenet import ImageList
 from slowfast_mvit.data.images import TestImages, TrainImages
 from slowfast_mvit.data.kinetics import read_label_names, read_split
@@ -20,6 +21,8 @@ from slowfast_mvit.data.ssv2 import has_ssv2, read_ssv2
 from slowfast_mvit.data.transforms import AreaAspectCrop, CropRule, JitterCrop, TrainTransform
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.evaluation.multiview import ViewProtocol
+
+_LOG = logging.getLogger(__name__)
 
 _Number = TypeVar("_Number", int, float)
 
@@ -78,20 +81,18 @@ def sampling_of(config: Config, dataset: str) -> Sampling:
 
 def train_transform(config: Config) -> TrainTransform:
     """Augmentation, crop and flip of the recipe."""
-    data, aug = config.DATA, config.AUG
+    data = config.DATA
     crop: CropRule
     if data.TRAIN_JITTER_SCALES_RELATIVE:
         crop = AreaAspectCrop(_pair(data.TRAIN_JITTER_SCALES_RELATIVE), _pair(data.TRAIN_JITTER_ASPECT_RELATIVE))
     else:
         crop = JitterCrop(_pair(data.TRAIN_JITTER_SCALES), data.TRAIN_CROP_SIZE, data.INV_UNIFORM_SAMPLE)
-    augments = aug.ENABLE and bool(aug.AA_TYPE)
-    erases = aug.ENABLE and aug.RE_PROB > 0
     return TrainTransform(
         size=data.TRAIN_CROP_SIZE,
         crop=crop,
         flip=data.RANDOM_FLIP,
-        augment=RandAugment(parse_rand_augment(aug.AA_TYPE), interpolation=aug.INTERPOLATION) if augments else None,
-        erasing=RandomErasing(aug.RE_PROB, aug.RE_COUNT, aug.RE_MODE) if erases else None,
+        augment=augmentation_of(config, fill=(128, 128, 128)),
+        erasing=erasing_of(config),
     )
 
 
@@ -99,14 +100,31 @@ def train_clips(config: Config, videos: VideoList | ImageList) -> TrainClips | T
     """The training set."""
     if isinstance(videos, ImageList):
         return train_images(config, videos)
+    if config.DATA.RANDOM_FLIP:
+        _warn_of_sides(videos.label_names)
     return TrainClips(
         videos,
         sampling_of(config, config.TRAIN.DATASET),
         train_transform(config),
         seed=config.RNG_SEED,
         num_repeats=config.AUG.NUM_SAMPLE,
+        spare_first=spares_first(config),
         backend=config.DATA.DECODING_BACKEND,
     )
+
+
+def _warn_of_sides(label_names: Sequence[str]) -> None:
+    """Where labels tell left from right, a mirrored clip has a wrong label."""
+    left, right = (
+        [name for name in label_names if re.search(rf"(?<![a-z]){side}(?![a-z])", name.lower())]
+        for side in ("left", "right")
+    )
+    if left and right:
+        _LOG.warning(
+            "DATA.RANDOM_FLIP mirrors half of the clips, and labels tell left from right (%s; %s): set it to False",
+            left[0],
+            right[0],
+        )
 
 
 def step_plan(config: Config, videos: LabelledList) -> StepPlan:

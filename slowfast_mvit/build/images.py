@@ -7,18 +7,15 @@ image configs leave both at the values for video.
 from collections.abc import Sequence
 from pathlib import Path
 
+from slowfast_mvit.build.augmentation import augmentation_of, erasing_of, spares_first
 from slowfast_mvit.config.schema import Config
-from slowfast_mvit.data.augment import RandAugment, parse_rand_augment
-from slowfast_mvit.data.erasing import RandomErasing
 from slowfast_mvit.data.imagenet import ImageList, has_images, read_1k, read_images, read_joint
 from slowfast_mvit.data.images import AREA, ASPECT, ImageTransform, ImageView, TestImages, TrainImages
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.evaluation.multiview import ViewProtocol
 
 
-def images_of(
-    config: Config, split: str, label_names: Sequence[str] = (), *, must_exist: bool = True
-) -> ImageList:
+def images_of(config: Config, split: str, label_names: Sequence[str] = (), *, must_exist: bool = True) -> ImageList:
     """The list of a split. ``test`` is ``val`` where the dataset has no test images with classes, as ImageNet.
 
     With DATA.IN22k_VAL_IN1K, training is on the joint set of ImageNet-21K and ImageNet-1K, and the rest on ImageNet-1K.
@@ -29,7 +26,8 @@ def images_of(
         return read_1k(joint, _labelled(joint, split), num_classes=num_classes, label_names=label_names)
     if not data.PATH_TO_DATA_DIR:
         raise UserError(
-            "DATA.PATH_TO_DATA_DIR is not set: give the folder that holds train/<class>/ and val/<class>/, or train.csv and val.csv"
+            "DATA.PATH_TO_DATA_DIR is not set: give the folder that holds train/<class>/ and val/<class>/, or train.csv and "
+            "val.csv"
         )
     root = Path(data.PATH_TO_DATA_DIR)
     if joint is not None:
@@ -60,23 +58,27 @@ def scored_classes(config: Config, images: ImageList) -> int:
 
 def train_images(config: Config, images: ImageList) -> TrainImages:
     """The training set."""
-    return TrainImages(images, image_transform(config), seed=config.RNG_SEED, num_repeats=config.AUG.NUM_SAMPLE)
+    return TrainImages(
+        images,
+        image_transform(config),
+        seed=config.RNG_SEED,
+        num_repeats=config.AUG.NUM_SAMPLE,
+        spare_first=spares_first(config),
+    )
 
 
 def image_transform(config: Config) -> ImageTransform:
     """Crop, flip and augmentation of the recipe; warps are filled with the dataset's mean colour."""
-    data, aug = config.DATA, config.AUG
-    augments = aug.ENABLE and bool(aug.AA_TYPE)
-    erases = aug.ENABLE and aug.RE_PROB > 0
+    data = config.DATA
     red, green, blue = (min(255, round(255 * mean)) for mean in data.MEAN)
     return ImageTransform(
         size=data.TRAIN_CROP_SIZE,
         area=_pair(data.TRAIN_JITTER_SCALES_RELATIVE) or AREA,
         aspect=_pair(data.TRAIN_JITTER_ASPECT_RELATIVE) or ASPECT,
         flip=data.RANDOM_FLIP,
-        augment=RandAugment(parse_rand_augment(aug.AA_TYPE), (red, green, blue), aug.INTERPOLATION) if augments else None,
-        erasing=RandomErasing(aug.RE_PROB, aug.RE_COUNT, aug.RE_MODE) if erases else None,
-        interpolation=aug.INTERPOLATION,
+        augment=augmentation_of(config, fill=(red, green, blue)),
+        erasing=erasing_of(config),
+        interpolation=config.AUG.INTERPOLATION,
     )
 
 

@@ -1,4 +1,6 @@
-"""RandAugment for clips (arXiv:1909.13719), the "increasing" policy of PySlowFast and timm: one draw for all frames.
+"""RandAugment for clips (arXiv:1909.13719), the "increasing" policy of PySlowFast and timm, and colour jitter.
+
+There is one draw for all frames of a clip.
 
 Letters: T frames, H, W height and width in pixels, P = T * 3 colour planes.
 
@@ -17,6 +19,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -29,6 +32,7 @@ from slowfast_mvit.errors import UserError
 MAX_MAGNITUDE = 10.0
 SIGNED_OPS = ("Rotate", "ShearX", "ShearY", "TranslateXRel", "TranslateYRel")
 BLENDED_OPS = ("Color", "Contrast", "Brightness", "Sharpness")
+_JITTERED = ("Brightness", "Contrast", "Color")
 OP_NAMES = ("AutoContrast", "Equalize", "Invert", "Posterize", "Solarize", "SolarizeAdd", *BLENDED_OPS, *SIGNED_OPS)
 
 
@@ -106,6 +110,16 @@ def make_op(name: str, magnitude: float, sign: int = 1, increasing: bool = True)
     raise ValueError(f"{name!r} is not an operation of RandAugment; there are {', '.join(OP_NAMES)}")
 
 
+class Augmentation(Protocol):
+    """Operations on whole frames, drawn once for a clip."""
+
+    def draw(self, rng: np.random.Generator) -> tuple[Op, ...]:
+        """The operations for one clip, in order."""
+
+    def apply(self, frames: Tensor, ops: tuple[Op, ...]) -> Tensor:
+        """uint8 [T, 3, H, W] -> uint8 [T, 3, H, W], the operations one after the other, on all frames alike."""
+
+
 class RandAugment:
     """Draws operations for a clip, and applies them to all of its frames alike.
 
@@ -142,17 +156,50 @@ class RandAugment:
 
     def apply(self, frames: Tensor, ops: tuple[Op, ...]) -> Tensor:
         """uint8 [T, 3, H, W] -> uint8 [T, 3, H, W], the operations one after the other."""
-        if frames.dtype != torch.uint8 or frames.ndim != 4 or frames.shape[1] != 3:
-            raise ValueError(f"frames are {frames.dtype} {list(frames.shape)}; RandAugment takes uint8 [T, 3, H, W]")
-        if ops:
-            frames = frames.contiguous()  # decoded frames lie [T, H, W, 3] in memory; planes are faster below
-        for op in ops:
-            if op.name in _MATRICES:
-                matrix = _MATRICES[op.name](op.amount, frames.shape[2], frames.shape[3])
-                frames = warp(frames, matrix, self.fill, self.interpolation)
-            else:
-                frames = _COLOUR_OPS[op.name](frames, op.amount)
-        return frames
+        return apply_ops(frames, ops, self.fill, self.interpolation)
+
+
+class ColorJitter:
+    """Brightness, contrast and saturation by factors uniform in 1 +- ``strength``, at least 0, in a random order.
+
+    PySlowFast's augmentation of images where there is no RandAugment, on PIL images through torchvision; for clips, which it
+    leaves alone then, one draw for all frames.
+    """
+
+    def __init__(self, strength: float) -> None:
+        if strength < 0:
+            raise ValueError(f"the strength of colour jitter is {strength}; it must not be negative")
+        self.strength = strength
+
+    def draw(self, rng: np.random.Generator) -> tuple[Op, ...]:
+        """The three operations for one clip, in order."""
+        order = rng.permutation(len(_JITTERED))
+        factors = rng.uniform(max(0.0, 1 - self.strength), 1 + self.strength, len(_JITTERED))
+        return tuple(Op(_JITTERED[i], float(factors[i])) for i in order)
+
+    def apply(self, frames: Tensor, ops: tuple[Op, ...]) -> Tensor:
+        """uint8 [T, 3, H, W] -> uint8 [T, 3, H, W], the operations one after the other."""
+        return apply_ops(frames, ops)
+
+
+def apply_ops(
+    frames: Tensor,
+    ops: tuple[Op, ...],
+    fill: tuple[int, int, int] = (128, 128, 128),
+    interpolation: str = "bicubic",
+) -> Tensor:
+    """uint8 [T, 3, H, W] -> uint8 [T, 3, H, W]; ``fill`` and ``interpolation`` are those of the warps."""
+    if frames.dtype != torch.uint8 or frames.ndim != 4 or frames.shape[1] != 3:
+        raise ValueError(f"frames are {frames.dtype} {list(frames.shape)}; augmentation takes uint8 [T, 3, H, W]")
+    if ops:
+        frames = frames.contiguous()  # decoded frames lie [T, H, W, 3] in memory; planes are faster below
+    for op in ops:
+        if op.name in _MATRICES:
+            matrix = _MATRICES[op.name](op.amount, frames.shape[2], frames.shape[3])
+            frames = warp(frames, matrix, fill, interpolation)
+        else:
+            frames = _COLOUR_OPS[op.name](frames, op.amount)
+    return frames
 
 
 # Colour operations: uint8 [T, 3, H, W] and the op's amount -> uint8 [T, 3, H, W].

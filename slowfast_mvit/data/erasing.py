@@ -16,7 +16,9 @@ MODES = ("pixel", "rand", "const")
 
 
 class RandomErasing:
-    """Draws the boxes to erase: with ``prob``, ``count`` boxes that share 2 % .. 1/3 of the frame's area.
+    """Draws the boxes to erase: with ``prob``, 1 to ``count`` boxes that share 2 % .. 1/3 of the frame's area.
+
+    As in PySlowFast; there a count above 1 also spares the first frames of a clip, by a slip that is not repeated here.
 
     ``mode`` is what they are to be filled with; it is checked and kept here beside the other settings.
     """
@@ -36,7 +38,8 @@ class RandomErasing:
         """Boxes for a clip of ``height`` x ``width`` pixels: none with probability 1 - prob, else up to ``count``."""
         if rng.random() >= self.prob:
             return ()
-        boxes = (_draw_box(rng, height, width, self.count) for _ in range(self.count))
+        count = int(rng.integers(1, self.count + 1)) if self.count > 1 else 1
+        boxes = (_draw_box(rng, height, width, count) for _ in range(count))
         return tuple(box for box in boxes if box is not None)
 
 

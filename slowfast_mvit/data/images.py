@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from slowfast_mvit.batches import Erasure, TrainItem, UnreadableVideo, VideoViews
-from slowfast_mvit.data.augment import RandAugment
+from slowfast_mvit.data.augment import Augmentation
 from slowfast_mvit.data.clips import SampleKey
 from slowfast_mvit.data.erasing import RandomErasing
 from slowfast_mvit.data.imagenet import ImageList
@@ -64,7 +64,7 @@ class ImageTransform:
         size: side of the crop that the model is fed.
         area, aspect: of the random crop, as shares of the image and as width over height.
         flip: mirror every second image.
-        augment: RandAugment on the resized crop, or None.
+        augment: RandAugment or colour jitter on the resized crop, or None.
         erasing: random erasing; drawn here, filled after normalisation on the device; or None.
         interpolation: of the resize, ``bicubic`` or ``bilinear``; PIL's, which averages where it makes smaller.
     """
@@ -73,7 +73,7 @@ class ImageTransform:
     area: tuple[float, float] = AREA
     aspect: tuple[float, float] = ASPECT
     flip: bool = True
-    augment: RandAugment | None = None
+    augment: Augmentation | None = None
     erasing: RandomErasing | None = None
     interpolation: str = "bicubic"
 
@@ -129,13 +129,25 @@ class ImageView:
 
 
 class TrainImages(Dataset[TrainItem | UnreadableVideo]):
-    """Training images: each item is one image, decoded once and augmented ``num_repeats`` times."""
+    """Training images: each item is one image, decoded once and augmented ``num_repeats`` times.
 
-    def __init__(self, images: ImageList, transform: ImageTransform, *, seed: int, num_repeats: int = 1) -> None:
+    With ``spare_first`` nothing is erased from the first repeat.
+    """
+
+    def __init__(
+        self,
+        images: ImageList,
+        transform: ImageTransform,
+        *,
+        seed: int,
+        num_repeats: int = 1,
+        spare_first: bool = False,
+    ) -> None:
         self.images = images
         self.transform = transform
         self.seed = seed
         self.num_repeats = num_repeats
+        self.spare_first = spare_first
 
     def __len__(self) -> int:
         return len(self.images)
@@ -156,7 +168,7 @@ class TrainImages(Dataset[TrainItem | UnreadableVideo]):
             video_index=key.index,
             start_sec=0.0,
             end_sec=0.0,
-            erasures=tuple(erasure for _, erasure in repeats),
+            erasures=tuple(Erasure() if self.spare_first and not i else drawn for i, (_, drawn) in enumerate(repeats)),
         )
 
 

@@ -9,6 +9,7 @@ from multiprocessing.connection import Connection, wait
 
 from slowfast_mvit.data.inspect import UNREADABLE, Inspection, Request, inspect_file
 
+
 def inspect_all(
     requests: Iterable[Request], *, num_workers: int, timeout: float
 ) -> Iterator[tuple[Request, Inspection]]:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from slowfast_mvit.batches import Erasure
-from slowfast_mvit.data.augment import RandAugment
+from slowfast_mvit.data.augment import Augmentation
 from slowfast_mvit.data.erasing import RandomErasing
 from slowfast_mvit.ops.spatial import CropBox, area_aspect_crop, jitter_crop
 
@@ -54,14 +54,14 @@ class TrainTransform:
         size: side of the clip that the model is fed.
         crop: rule of the crop.
         flip: mirror every second clip.
-        augment: RandAugment on the whole frames, before the crop, or None.
+        augment: RandAugment or colour jitter on the whole frames, before the crop, or None.
         erasing: random erasing; drawn here, filled after normalisation on the device; or None.
     """
 
     size: int
     crop: CropRule
     flip: bool
-    augment: RandAugment | None = None
+    augment: Augmentation | None = None
     erasing: RandomErasing | None = None
 
     def __call__(self, frames: Tensor, rng: np.random.Generator) -> tuple[Tensor, Erasure]:

@@ -58,8 +58,8 @@ def found(overrides: str) -> list[str]:
         ),
         (
             "AUG.ENABLE=True;AUG.RE_SPLIT=True",
-            "AUG.RE_SPLIT: True leaves the first of AUG.NUM_SAMPLE copies of each video without erasing, and with 1 there would "
-            "be none: set NUM_SAMPLE to 2 or more, or RE_SPLIT to False",
+            "AUG.RE_SPLIT: True leaves the first of AUG.NUM_SAMPLE copies of each video without erasing, and with 1 there "
+            "would be none: set NUM_SAMPLE to 2 or more, or RE_SPLIT to False",
         ),
         (
             "DATA.LIST_COLUMNS=['path', 'ignore']",

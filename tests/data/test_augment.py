@@ -11,12 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from timm.data import auto_augment
+from torchvision.transforms.v2 import functional as vision
 
 from slowfast_mvit.batches import EraseBox
 from slowfast_mvit.data.augment import (
     BLENDED_OPS,
     OP_NAMES,
     SIGNED_OPS,
+    ColorJitter,
     Op,
     RandAugment,
     RandAugmentPolicy,
@@ -27,6 +29,7 @@ from slowfast_mvit.data.erasing import RandomErasing
 from slowfast_mvit.ops.erasing import erase
 
 FILL = (128, 64, 3)
+ONE_BOX = (EraseBox(19, 9, 34, 33),)  # of seed 5 in 64 x 64 pixels
 COLOUR_OPS = [name for name in OP_NAMES if name not in SIGNED_OPS]
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
@@ -293,6 +296,43 @@ def test_magnitudes_are_clipped():
     assert max(slopes) == pytest.approx(0.3) and min(slopes) == 0
 
 
+# Colour jitter.
+
+
+def test_jitter_is_torchvisions_on_every_pil_image():
+    """The draw of torchvision's ColorJitter, made here, and its functions on PIL images (PySlowFast's way)."""
+    functions = {
+        "Brightness": vision.adjust_brightness,
+        "Contrast": vision.adjust_contrast,
+        "Color": vision.adjust_saturation,
+    }
+    jitter, frames = ColorJitter(0.4), clip(31, 43)
+    for seed in range(12):
+        ops = jitter.draw(np.random.default_rng(seed))
+        assert sorted(op.name for op in ops) == ["Brightness", "Color", "Contrast"]
+        images = [Image.fromarray(frame.permute(1, 2, 0).contiguous().numpy()) for frame in frames]
+        for op in ops:
+            images = [functions[op.name](image, op.amount) for image in images]
+        expected = torch.stack([torch.from_numpy(np.array(image)).permute(2, 0, 1) for image in images])
+        assert torch.equal(jitter.apply(frames, ops), expected)
+
+
+def test_distribution_of_jitter():
+    rng = np.random.default_rng(0)
+    draws = [ColorJitter(0.4).draw(rng) for _ in range(3000)]
+    orders = Counter(tuple(op.name for op in ops) for ops in draws)
+    assert len(orders) == 6 and all(count == pytest.approx(500, abs=80) for count in orders.values())
+    for name in ("Brightness", "Contrast", "Color"):
+        factors = np.array([op.amount for ops in draws for op in ops if op.name == name])
+        assert 0.6 <= factors.min() < 0.61 and 1.39 < factors.max() <= 1.4
+        assert factors.mean() == pytest.approx(1, abs=0.02) and factors.std() == pytest.approx(0.8 / 12**0.5, abs=0.01)
+    strong = [op.amount for _ in range(500) for op in ColorJitter(1.5).draw(rng)]
+    assert 0 <= min(strong) < 0.02 and 2.45 < max(strong) <= 2.5  # no factor is negative
+    assert all(op.amount == 1 for op in ColorJitter(0).draw(rng))
+    with pytest.raises(ValueError, match=r"colour jitter is -0\.1"):
+        ColorJitter(-0.1)
+
+
 # Random erasing.
 
 
@@ -336,7 +376,7 @@ def test_boxes_lie_within_the_frame(seed, height, width, count):
     for box in boxes:
         assert 0 < box.height < height and 0 < box.width < width
         assert 0 <= box.top <= height - box.height and 0 <= box.left <= width - box.width
-        assert (box.height - 0.5) * (box.width - 0.5) <= height * width / 3 / count
+    assert sum((box.height - 0.5) * (box.width - 0.5) for box in boxes) <= height * width / 3
 
 
 def test_area_and_aspect_of_boxes():
@@ -358,6 +398,21 @@ def test_probability_of_erasing():
     assert RandomErasing(0.0).draw_boxes(rng, 64, 64) == ()
     drawn = [RandomErasing(1.0).draw_boxes(np.random.default_rng(5), 64, 64) for _ in range(2)]
     assert drawn[0] == drawn[1] != ()
+
+
+def test_the_number_of_boxes_is_drawn():
+    """1 to RE_COUNT boxes, equally often, which share the area."""
+    rng = np.random.default_rng(0)
+    draws = [RandomErasing(1.0, 3).draw_boxes(rng, 224, 224) for _ in range(1500)]
+    counts = Counter(map(len, draws))
+    assert set(counts) == {1, 2, 3} and all(count == pytest.approx(500, abs=60) for count in counts.values())
+    areas = {
+        count: [b.height * b.width / 224**2 for boxes in draws if len(boxes) == count for b in boxes]
+        for count in counts
+    }
+    assert all(max(part) == pytest.approx(1 / 3 / count, rel=0.05) for count, part in areas.items())
+    # One box at most takes no number for their number: what was drawn before stays.
+    assert RandomErasing(1.0).draw_boxes(np.random.default_rng(5), 64, 64) == ONE_BOX
 
 
 def test_bad_erasing():

@@ -1,5 +1,6 @@
 """Which frames a clip consists of, read back from real videos whose frames say their number."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 from slowfast_mvit.batches import Erasure, TrainItem, UnreadableVideo, VideoViews
 from slowfast_mvit.data import clips
 from slowfast_mvit.data.clips import ClipSampling, MultiViewVideos, SampleKey, SegmentSampling, TrainClips
+from slowfast_mvit.data.erasing import RandomErasing
 from slowfast_mvit.data.lists import FrameLists, VideoList, pack_frames
 from slowfast_mvit.data.transforms import AreaAspectCrop, TrainTransform
 from slowfast_mvit.ops.randomness import sample_rng
@@ -244,6 +246,17 @@ def test_repeats_share_their_frames_and_nothing_else(sixty, opened, clip_numbers
     assert len({frames.data_ptr() for frames, _ in seen}) == 1 and len({draw for _, draw in seen}) == 3
     assert [draw for _, draw in seen] == [sample_rng(0, 0, 0, repeat).random() for repeat in (1, 2, 3)]
     assert len({tuple(clip_numbers(clip)) for clip in item.video}) == 1
+
+
+def test_the_first_repeat_may_be_spared_from_erasing(sixty):
+    recipe = replace(RECIPE, erasing=RandomErasing(1.0))
+    plain, spared = (
+        TrainClips(videos_at(sixty), SAMPLING, recipe, seed=0, num_repeats=3, spare_first=spare)[SampleKey(0, 0)]
+        for spare in (False, True)
+    )
+    assert [len(erasure.boxes) for erasure in plain.erasures] == [1, 1, 1]
+    assert spared.erasures == (Erasure(), *plain.erasures[1:])
+    assert torch.equal(plain.video, spared.video)
 
 
 def test_repeats_are_cropped_each_in_its_way(sixty):

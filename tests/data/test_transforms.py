@@ -137,11 +137,11 @@ def test_boxes_are_drawn_and_not_filled():
     transform = TrainTransform(32, whole, flip=False, erasing=RandomErasing(1.0, count=2))
     drawn = [transform(frames, rng(seed)) for seed in range(30)]
     for clip, erasure in drawn:
-        assert torch.equal(clip, frames.movedim(0, 1)) and len(erasure.boxes) == 2
+        assert torch.equal(clip, frames.movedim(0, 1)) and len(erasure.boxes) in (1, 2)
         for box in erasure.boxes:
             assert 0 <= box.top < box.top + box.height <= 32
             assert 0 <= box.left < box.left + box.width <= 32
-            assert box.height * box.width < 32 * 32 / 3 / 2 * 1.3
+            assert box.height * box.width < 32 * 32 / 3 / len(erasure.boxes) * 1.3
     assert len({erasure.seed for _, erasure in drawn}) == len({erasure.boxes for _, erasure in drawn}) == 30
     assert transform(frames, rng(7))[1] == drawn[7][1]
 
