@@ -216,6 +216,8 @@ def _write_files(
     if config.DATA.MULTI_LABEL:
         precisions = average_precisions(result.scores, result.labels)
         write_csv(classes_table(precisions, result, label_names), predictions / "classes.csv")
+    else:
+        (predictions / "classes.csv").unlink(missing_ok=True)
     return {
         **metrics_of(result),
         "num_videos": len(result.videos),

@@ -11,7 +11,7 @@ from torch import nn
 from slowfast_mvit.build.data import step_plan
 from slowfast_mvit.build.model import build_model
 from slowfast_mvit.build.train import _announce, _check_weights, _optimizer, learning_rate_factor, schedule_of
-from slowfast_mvit.config.load import load_config_text
+from slowfast_mvit.config.load import load_config, load_config_text
 from slowfast_mvit.data.lists import VideoList
 from slowfast_mvit.data.loader import StepPlan
 from slowfast_mvit.errors import UserError
@@ -56,6 +56,23 @@ def test_rates_stay_as_they_are_without_a_reference() -> None:
     assert learning_rate_factor(config, StepPlan(1000, 16)) == 1.0
     config = load_config_text(SMALL, "toy", ["SOLVER.BASE_LR_SCALE_NUM_SHARDS", "True", "NUM_SHARDS", "4"])
     assert learning_rate_factor(config, StepPlan(1000, 16)) == 4.0
+
+
+@pytest.mark.parametrize(
+    ("recipe", "machines", "rates"),
+    [
+        # Kinetics: 1.6e-3 per 512 clips, of which 16 machines make one step.
+        ("Kinetics/MVITV2_S_16x4", 16, {0: 1.6e-5, 15: 8.08e-4, 30: 1.6e-3, 115: 8.08e-4, 199.5: 1.60338094e-5}),
+        # Something-Something: warm-up from 1e-4 to 2.5e-3 in 3 epochs, half of the way to 1e-6 at 51.5; all times 4.
+        ("SSv2/MVITV2_S_16x4", 4, {0: 4e-4, 1.5: 5.2e-3, 3: 1e-2, 51.5: 5.002e-3, 100: 4e-6}),
+        # ImageNet: 2e-3 per 2,048 images, of which 8 machines make one step.
+        ("ImageNet/MVITV2_S", 8, {0: 8e-8, 35: 1.00004e-3, 70: 2e-3, 185: 1.004e-3, 300: 8e-6}),
+    ],
+)
+def test_rates_of_the_recipes_on_the_papers_machines(recipe: str, machines: int, rates: dict[float, float]) -> None:
+    config = load_config(str(ROOT / "configs" / f"{recipe}.yaml"), ["NUM_SHARDS", str(machines)])
+    schedule = schedule_of(config, StepPlan(100_000, config.TRAIN.BATCH_SIZE))
+    assert {epoch: schedule(epoch) for epoch in rates} == pytest.approx(rates, rel=1e-7)
 
 
 @pytest.mark.parametrize(

@@ -208,13 +208,14 @@ def test_gradient_clipping(tmp_path):
     )
 
 
-def test_four_batches_of_two_equal_eight_at_once(tmp_path):
-    """Bitwise, where the numbers are such that no sum rounds."""
+@pytest.mark.parametrize("clipping", [{}, {"clip_grad_norm": 1.0}, {"clip_grad_value": 0.5}])
+def test_four_batches_of_two_equal_eight_at_once(tmp_path, clipping):
+    """Bitwise, where the numbers are such that no sum rounds; what is clipped is the gradient of the whole step."""
     values, labels = [0.5, -1.0, 2.0, 3.0, -0.25, 1.5, 1.0, -2.0], [1, 0, 3, 2, 5, 4, 1, 2]
     parts = [batch(values[i : i + 2], labels[i : i + 2]) for i in range(0, 8, 2)]
     whole, accumulated = line(0.5, -0.25), line(0.5, -0.25)
-    run(tmp_path / "a", whole, [batch(values, labels)], plan(clips_per_step=8))
-    run(tmp_path / "b", accumulated, parts, plan(passes_per_step=4, clips_per_step=8))
+    run(tmp_path / "a", whole, [batch(values, labels)], plan(clips_per_step=8, **clipping))
+    run(tmp_path / "b", accumulated, parts, plan(passes_per_step=4, clips_per_step=8, **clipping))
     assert torch.equal(whole.weight, accumulated.weight) and torch.equal(whole.bias, accumulated.bias)
     a, b = logged(tmp_path / "a"), logged(tmp_path / "b")
     assert (a[0]["loss"], a[0]["grad_norm"]) == (b[0]["loss"], b[0]["grad_norm"])

@@ -133,6 +133,19 @@ def test_one_step_of_adamw_by_hand():
     assert layer.weight.item() == pytest.approx(1.4, abs=1e-6) and layer.bias.item() == pytest.approx(2.5, abs=1e-6)
 
 
+def test_two_steps_of_nesterov_by_hand():
+    layer = nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        layer.weight.fill_(1.0)
+    groups = parameter_groups(layer, 0.0, no_decay_1d=True)
+    optimizer = make_optimizer("sgd", groups, momentum=0.9, nesterov=True)
+    set_learning_rate(optimizer, 0.1)
+    for expected in (0.81, 0.539):  # the steps are 1 + 0.9 * 1 and 1 + 0.9 * (0.9 * 1 + 1)
+        layer.weight.grad = torch.ones(1, 1)
+        optimizer.step()
+        assert layer.weight.item() == pytest.approx(expected, abs=1e-6)
+
+
 def test_unknown_method():
     with pytest.raises(UserError, match=r"^SOLVER\.OPTIMIZING_METHOD is 'lamb'; it must be sgd, adam or adamw$"):
         make_optimizer("lamb", parameter_groups(nn.Linear(1, 1), 0.1, no_decay_1d=True))

@@ -74,15 +74,38 @@ def test_a_warmup_over_all_epochs_ends_at_the_base_rate():
     assert [schedule(epoch) for epoch in (0, 50, 100)] == approx([0.01, 0.505, 1.0])
 
 
-def test_kinetics_recipe():
-    """S, 16x4: 1.6e-3 on 16 machines, 30 of 200 epochs of warm-up."""
-    rates = {"base": 1.6e-3, "end": 1.6e-5, "max_epoch": 200, "warmup_start": 1.6e-4, "warmup_epochs": 30}
-    schedule = make_schedule("cosine", cosine_after_warmup=True, **rates)
-    assert schedule(0) == 1.6e-4
-    assert schedule(15) == approx(8.8e-4)
-    assert schedule(30) == approx(1.6e-3)
-    assert schedule(115) == approx(8.08e-4)
-    assert schedule(200) == approx(1.6e-5)
+@pytest.mark.parametrize(
+    ("epoch", "rate"),
+    [
+        (0, 1.6e-5),
+        (0.25, 1.6e-5 + 1.584e-3 / 120),
+        (15, 8.08e-4),
+        (29.75, 1.6e-3 - 1.584e-3 / 120),
+        (30, 1.6e-3),
+        (115, 8.08e-4),  # half of the way from 30 to 200
+        (199.5, 1.6e-5 + 1.584e-3 * (1 - math.cos(math.pi / 340)) / 2),  # a 340th of half a turn before its end
+        (200, 1.6e-5),
+    ],
+)
+def test_kinetics_recipe(epoch, rate):
+    """S and B from scratch on 16 machines: 1.6e-3, to 1.6e-5, in 200 epochs, the first 30 of warm-up from 1.6e-5."""
+    rates = {"base": 1.6e-3, "end": 1.6e-5, "max_epoch": 200, "warmup_start": 1.6e-5, "warmup_epochs": 30}
+    assert make_schedule("cosine", cosine_after_warmup=True, **rates)(epoch) == approx(rate, rel=1e-12)
+
+
+@pytest.mark.parametrize("epoch", [0, 15, 30, 115, 199.5])
+def test_kinetics_recipe_without_its_switch(epoch):
+    """COSINE_AFTER_WARMUP False: the cosine has run 30 of its 200 epochs when the warm-up ends on it."""
+    rates = {"base": 1.6e-3, "end": 1.6e-5, "max_epoch": 200, "warmup_start": 1.6e-5, "warmup_epochs": 30}
+    at_30 = 1.6e-5 + 1.584e-3 * (math.cos(0.15 * math.pi) + 1) / 2
+    expected = {
+        0: 1.6e-5,
+        15: (1.6e-5 + at_30) / 2,
+        30: at_30,
+        115: 1.6e-5 + 1.584e-3 * (1 - math.sin(0.075 * math.pi)) / 2,  # 0.075 of a half turn beyond its middle
+        199.5: 1.6e-5 + 1.584e-3 * (1 - math.cos(math.pi / 400)) / 2,
+    }
+    assert make_schedule("cosine", **rates)(epoch) == approx(expected[epoch], rel=1e-9)
 
 
 STEPS = {"steps": (0, 10, 20), "factors": (1.0, 0.1, 0.01)}
