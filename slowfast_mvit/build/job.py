@@ -17,6 +17,8 @@ from slowfast_mvit.build.train import run_training
 from slowfast_mvit.config.load import dump_config, load_config
 from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.toy import ToySet, make_toy_set
+from slowfast_mvit.data.toy_images import ToyImageSet, make_toy_images
+from slowfast_mvit.data.toy_ssv2 import ToySsv2, make_toy_ssv2
 from slowfast_mvit.engine.checkpoint import list_checkpoints
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.weights.load import find_source
@@ -83,16 +85,28 @@ def toy_job(path: str, overrides: Sequence[str]) -> Config:
             raise UserError(f"{weights} lies in {root}, which a toy run empties: move it, or set another OUTPUT_DIR")
     _LOG.info("toy run in %s, which is emptied first", root)
     _empty_toy_folder(root)
-    # As many frames as a clip spans, and a few more to choose from. The frames are small: the recipe's resize enlarges them.
-    num_frames = config.DATA.NUM_FRAMES * config.DATA.SAMPLING_RATE + 8
-    toy = ToySet(TOY_VIDEOS, TOY_VIDEOS, TOY_VIDEOS, num_frames, num_classes=config.MODEL.NUM_CLASSES)
-    make_toy_set(root / "data", toy)
+    _make_toy_data(config, root / "data")
     return toy_config
+
+
+def _make_toy_data(config: Config, root: Path) -> None:
+    """Four items to train and to test, in the layout of the config's data set."""
+    dataset = config.TRAIN.DATASET if config.TRAIN.ENABLE else config.TEST.DATASET
+    num_classes = config.MODEL.NUM_CLASSES
+    if dataset == "imagenet":
+        make_toy_images(root, ToyImageSet(TOY_VIDEOS, TOY_VIDEOS, num_classes=num_classes))
+    elif dataset == "ssv2":  # two frames for each segment
+        make_toy_ssv2(root, ToySsv2(TOY_VIDEOS, TOY_VIDEOS, 2 * config.DATA.NUM_FRAMES, num_classes=num_classes))
+    else:
+        # As many frames as a clip spans, and a few more to choose from. They are small: the recipe's resize enlarges them.
+        num_frames = config.DATA.NUM_FRAMES * config.DATA.SAMPLING_RATE + 8
+        make_toy_set(root, ToySet(TOY_VIDEOS, TOY_VIDEOS, TOY_VIDEOS, num_frames, num_classes=num_classes))
 
 
 def _given_weights(config: Config) -> list[Path]:
     """Files of the weights that the config names and the job uses, fetched if need be; UserError where one is missing."""
-    resumes = config.TRAIN.AUTO_RESUME and list_checkpoints(RunFolder(Path(config.OUTPUT_DIR)).checkpoints)
+    checkpoints = list_checkpoints(RunFolder(Path(config.OUTPUT_DIR)).checkpoints, config.TASK)
+    resumes = config.TRAIN.AUTO_RESUME and checkpoints
     given = {
         "TRAIN.CHECKPOINT_FILE_PATH": config.TRAIN.CHECKPOINT_FILE_PATH if config.TRAIN.ENABLE and not resumes else "",
         "TEST.CHECKPOINT_FILE_PATH": config.TEST.CHECKPOINT_FILE_PATH if config.TEST.ENABLE else "",
@@ -134,6 +148,8 @@ def _on_toy_videos(config: Config, root: Path) -> Config:
             PATH_LABEL_SEPARATOR=" ",
             LIST_COLUMNS=(),
             DECODING_BACKEND="pyav",
+            IN22K_TRAINVAL=False,
+            IN22k_VAL_IN1K="",
         ),
         DATA_LOADER=replace(config.DATA_LOADER, NUM_WORKERS=min(config.DATA_LOADER.NUM_WORKERS, 2)),
         TENSORBOARD=replace(config.TENSORBOARD, CLASS_NAMES_PATH=""),

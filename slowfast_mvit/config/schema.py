@@ -146,7 +146,7 @@ class Data:
         choices=("pyav", "decord", "frames"),
     )
     NUM_FRAMES: int = key(8, "Frames of a clip", at_least=1)
-    SAMPLING_RATE: int = key(8, "Source frames per frame of a clip; unused by ssv2, whose clips span the whole video", at_least=1)
+    SAMPLING_RATE: int = key(8, "Source frames per frame of a clip; unused by ssv2, whose clips span the video", at_least=1)
     TARGET_FPS: int = key(30, "Frame rate at which SAMPLING_RATE counts", at_least=1)
     USE_OFFSET_SAMPLING: bool = key(False, "Test clips from the first to the last frame, at equal distances; unused by ssv2")
     TRAIN_CROP_SIZE: int = key(224, "Side of the training crop in pixels", at_least=1)

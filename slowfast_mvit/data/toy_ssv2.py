@@ -1,9 +1,8 @@
 """A small set of real videos in Something-Something v2's layout, made here: the order of two events decides the label.
 
-A shape moves along a corner, appears or vanishes before or after it moves, or appears before another one vanishes. The classes
-come in pairs that are each other played backwards, and a film of a pair is as likely as its reverse, so that neither one frame
-nor all frames without their order tell the class. The same two moves in another order are another class, and so is a mirrored
-move.
+A shape moves along a corner, or appears and then moves, or moves and then vanishes. The classes come in pairs that are each
+other played backwards, and a film of a pair is as likely as its reverse, so that neither one frame nor all frames without their
+order tell the class. The same two moves in another order are another class, and so is a mirrored move.
 """
 
 import json
@@ -28,8 +27,8 @@ TEMPLATES = (
     "Moving [something] right then down",
     "Showing [something] then moving it left",
     "Moving [something] right then hiding it",
-    "Showing [something small] before hiding [something big]",
-    "Showing [something big] before hiding [something small]",
+    "Showing [something] then moving it up",
+    "Moving [something] down then hiding it",
 )
 FPS = 12  # of the official videos
 VIDEO_FOLDER = "20bn-something-something-v2"
@@ -106,41 +105,19 @@ def render(label: int, toy: ToySsv2, rng: np.random.Generator) -> np.ndarray:
     time = np.linspace(0.0, 1.0, T, dtype=np.float32)[:: -1 if backwards else 1, None, None]
     x, y = np.arange(W, dtype=np.float32)[None, None, :], np.arange(H, dtype=np.float32)[None, :, None]
     unit = min(H, W)
-    film = np.broadcast_to(texture(x / unit * 3.0, y / unit * 3.0, rng), (T, H, W, 3))
+    ground = texture(x / unit * 3.0, y / unit * 3.0, rng)
     center_x, center_y = W / 2 + rng.uniform(-0.06, 0.06) * W, H / 2 + rng.uniform(-0.06, 0.06) * H
-    if pair < 3:
-        turn, reach = rng.uniform(0.4, 0.6), unit * rng.uniform(0.35, 0.45)
-        first, second = np.clip(time / turn, 0, 1), np.clip((time - turn) / (1 - turn), 0, 1)
-        left, up = ((first, second), (second, first), (second, 0.5))[pair]
-        place = (center_x - reach * (left - 0.5), center_y - reach * (up - 0.5))
-        there = time >= turn * rng.uniform(0.4, 0.8) if pair == 2 else True
-        film = _draw(film, x, y, place, unit * rng.uniform(0.2, 0.28), rng, there)
-    else:
-        shown, hidden = rng.uniform(0.2, 0.4), rng.uniform(0.6, 0.8)
-        angle, apart = rng.uniform(0, 2 * math.pi), unit * rng.uniform(0.22, 0.26)
-        dx, dy = apart * math.cos(angle), apart * math.sin(angle)
-        small, big = unit * rng.uniform(0.13, 0.16), unit * rng.uniform(0.3, 0.34)
-        film = _draw(film, x, y, (center_x + dx, center_y + dy), big, rng, time < hidden)
-        film = _draw(film, x, y, (center_x - dx, center_y - dy), small, rng, time >= shown)
-    film = film + 0.02 * rng.standard_normal((T, H, W, 1), dtype=np.float32)
+    turn, reach = rng.uniform(0.4, 0.6), rng.uniform(1.4, 2.0)  # of the radius
+    first, second = np.clip(time / turn, 0, 1), np.clip((time - turn) / (1 - turn), 0, 1)
+    left, up = ((first, second), (second, first), (second, 0.5), (0.5, second))[pair]
+    angle, radius = rng.uniform(0, 2 * math.pi), unit * rng.uniform(0.2, 0.28)
+    across, down = (x - center_x) / radius + reach * (left - 0.5), (y - center_y) / radius + reach * (up - 0.5)
+    u = (across * math.cos(angle) + down * math.sin(angle)).astype(np.float32)
+    v = (down * math.cos(angle) - across * math.sin(angle)).astype(np.float32)
+    there = random_shape(u, v, rng) & ((time >= turn * rng.uniform(0.4, 0.8)) | (pair < 2))
+    film = np.where(there[..., None], texture(u, v, rng), ground)
+    film += 0.02 * rng.standard_normal((T, H, W, 1), dtype=np.float32)
     return (np.clip(film, 0.0, 1.0) * 255).astype(np.uint8)
-
-
-def _draw(
-    film: np.ndarray,
-    x: np.ndarray,
-    y: np.ndarray,
-    place: tuple[np.ndarray | float, np.ndarray | float],
-    radius: float,
-    rng: np.random.Generator,
-    there: np.ndarray | bool = True,
-) -> np.ndarray:
-    """The film [T, H, W, 3] with a textured shape at ``place`` (x and y, numbers or [T, 1, 1]) in the frames ``there``."""
-    angle = rng.uniform(0, 2 * math.pi)
-    right, down = (x - place[0]) / radius, (y - place[1]) / radius
-    u = (right * math.cos(angle) + down * math.sin(angle)).astype(np.float32)
-    v = (down * math.cos(angle) - right * math.sin(angle)).astype(np.float32)
-    return np.where((random_shape(u, v, rng) & there)[..., None], texture(u, v, rng), film)
 
 
 def _jobs(root: Path, toy: ToySsv2) -> Iterator[tuple[Path, int, int, ToySsv2]]:

@@ -86,7 +86,12 @@ def found(overrides: str) -> list[str]:
             "bce_logit (and MODEL.HEAD_ACT to sigmoid)",
         ),
         (
-            "DATA.MULTI_LABEL=True;MODEL.LOSS_FUNC=bce;TRAIN.DATASET=ssv2",
+            "TRAIN.DATASET=ssv2",
+            "TEST.DATASET: kinetics samples its clips in another way than TRAIN.DATASET ssv2, and both are read from one "
+            "folder; set them alike",
+        ),
+        (
+            "DATA.MULTI_LABEL=True;MODEL.LOSS_FUNC=bce;TRAIN.DATASET=ssv2;TEST.DATASET=ssv2",
             "DATA.MULTI_LABEL: ssv2 has labels of its own; set it to False, or the data sets to kinetics",
         ),
         (
