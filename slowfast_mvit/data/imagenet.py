@@ -107,8 +107,8 @@ def read_joint(
 ) -> ImageList:
     """The training images of ImageNet-21K (the splits of ``root``) and of ImageNet-1K (``root_1k/train``, if it is there).
 
-    The classes of ImageNet-1K come first, so that the first 1,000 outputs are its own; the others follow in sorted order (19,168
-    with the winter-2021 release; paper, B.2). An image that both sets hold, under one class and name, counts once.
+    The classes of ImageNet-1K come first, so that the first 1,000 outputs are its own; the others follow in sorted order
+    (19,168 with the winter-2021 release; paper, B.2). An image that both sets hold, under one class and name, counts once.
 
     Raises:
         UserError: as :func:`read_images`; or the classes are not those of ``label_names``, if they are given.
@@ -137,8 +137,8 @@ def read_1k(root_1k: Path, split: str, *, num_classes: int, label_names: Sequenc
     known = class_folders(root_1k)
     if label_names and tuple(label_names[: len(known)]) != known:
         raise UserError(
-            f"the classes of the checkpoint do not begin with the {len(known)} classes of {root_1k}: set DATA.IN22k_VAL_IN1K to "
-            "the folder that it was trained with"
+            f"the classes of the checkpoint do not begin with the {len(known)} classes of {root_1k}: set DATA.IN22k_VAL_IN1K "
+            "to the folder that it was trained with"
         )
     if len(known) > num_classes:
         _check_number(len(known), num_classes, root_1k)
@@ -179,8 +179,9 @@ def _check_number(found: int, num_classes: int, root: Path) -> None:
     """Places in a sorted list are labels only where the list is whole."""
     if found != num_classes:
         raise UserError(
-            f"{root} holds folders of {found} classes, and MODEL.NUM_CLASSES is {num_classes}: set it to {found}, or, for a part "
-            f"of the classes of trained weights, give all their names in order in TENSORBOARD.CLASS_NAMES_PATH or {LABEL_FILE}"
+            f"{root} holds folders of {found} classes, and MODEL.NUM_CLASSES is {num_classes}: set it to {found}, or, for a "
+            f"part of the classes of trained weights, give all their names in order in TENSORBOARD.CLASS_NAMES_PATH "
+            f"or {LABEL_FILE}"
         )
 
 
@@ -196,8 +197,8 @@ def _of_folders(folders: Sequence[Path], known: Sequence[str], num_classes: int)
         unknown = [name for name in classes if name not in number_of]
         if unknown:
             raise UserError(
-                f"{folder} holds {len(unknown)} unknown classes, for example {', '.join(unknown[:5])}; the names in force (of the "
-                f"checkpoint in OUTPUT_DIR, TENSORBOARD.CLASS_NAMES_PATH or {LABEL_FILE}) begin with {', '.join(known[:5])}"
+                f"{folder} holds {len(unknown)} unknown classes, for example {', '.join(unknown[:5])}; the names in force (of "
+                f"the checkpoint in OUTPUT_DIR, TENSORBOARD.CLASS_NAMES_PATH or {LABEL_FILE}) begin with {', '.join(known[:5])}"
             )
         with ThreadPoolExecutor(_THREADS) as pool:
             listed = list(pool.map(lambda name, at=folder: _files(at, name, suffixes), classes))
@@ -219,7 +220,8 @@ def _of_folders(folders: Sequence[Path], known: Sequence[str], num_classes: int)
     wrong = int(images.labels.max())
     if wrong >= num_classes:
         raise UserError(
-            f"{images.source}: label {wrong} of class {known[wrong]} is out of range 0..{num_classes - 1}: set MODEL.NUM_CLASSES"
+            f"{images.source}: label {wrong} of class {known[wrong]} is out of range 0..{num_classes - 1}: set "
+            "MODEL.NUM_CLASSES"
         )
     return _without_repeats(images) if len(roots) > 1 else images
 
@@ -228,7 +230,9 @@ def _files(folder: Path, name: str, suffixes: frozenset[str]) -> np.ndarray:
     """bytes [n]; the images of one class as ``class/image``, sorted."""
     with os.scandir(folder / name) as entries:
         found = [entry.name for entry in entries if entry.name[entry.name.rfind(".") :].lower() in suffixes]
-    return np.array([os.fsencode(f"{name}/{file}") for file in sorted(found) if not file.startswith(".")], dtype=np.bytes_)
+    return np.array(
+        [os.fsencode(f"{name}/{file}") for file in sorted(found) if not file.startswith(".")], dtype=np.bytes_
+    )
 
 
 def _without_repeats(images: ImageList) -> ImageList:
@@ -263,7 +267,9 @@ def _of_list(videos: VideoList) -> ImageList:
 def image_suffixes() -> frozenset[str]:
     """Endings of the files that PIL reads, in lower case."""
     Image.init()
-    return frozenset(suffix for suffix, form in Image.EXTENSION.items() if form in Image.OPEN and form not in _NO_PICTURES)
+    return frozenset(
+        suffix for suffix, form in Image.EXTENSION.items() if form in Image.OPEN and form not in _NO_PICTURES
+    )
 
 
 _NO_PICTURES = frozenset({"MPEG", "PDF", "EPS", "HDF5", "GRIB", "BUFR", "FITS", "WMF"})  # by PIL's names

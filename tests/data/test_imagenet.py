@@ -122,10 +122,20 @@ def joint(tmp_path):
     """ImageNet-21K of five classes, ImageNet-1K of two: n3 is in both, n9 in ImageNet-1K alone."""
     make(
         tmp_path / "w21",
-        ["train/n1/a.JPEG", "train/n2/b.JPEG", "train/n3/same.JPEG", "train/n3/c.JPEG", "train/n4/d.JPEG", "val/n1/held.JPEG"]
-        + ["val/n8/held.JPEG"],
+        [
+            "train/n1/a.JPEG",
+            "train/n2/b.JPEG",
+            "train/n3/same.JPEG",
+            "train/n3/c.JPEG",
+            "train/n4/d.JPEG",
+            "val/n1/held.JPEG",
+            "val/n8/held.JPEG",
+        ],
     )
-    make(tmp_path / "k1", ["train/n3/same.JPEG", "train/n3/own.JPEG", "train/n9/e.JPEG", "val/n3/v.JPEG", "val/n9/w.JPEG"])
+    make(
+        tmp_path / "k1",
+        ["train/n3/same.JPEG", "train/n3/own.JPEG", "train/n9/e.JPEG", "val/n3/v.JPEG", "val/n9/w.JPEG"],
+    )
     return tmp_path / "w21", tmp_path / "k1"
 
 
@@ -141,13 +151,17 @@ def test_the_classes_of_imagenet_1k_come_first(joint):
         ("n3/own.JPEG", 0, 1),
         ("n9/e.JPEG", 1, 1),
     ]
-    assert images.path(3) == str(joint[0] / "train/n3/same.JPEG") and images.path(5) == str(joint[1] / "train/n3/own.JPEG")
+    assert images.path(3) == str(joint[0] / "train/n3/same.JPEG") and images.path(5) == str(
+        joint[1] / "train/n3/own.JPEG"
+    )
     assert images.source == f"{joint[0]}/train and {joint[1]}/train"
 
 
 def test_validation_images_of_21k_are_trained_on_too(joint):
     images = read_joint(*joint, ("train", "val"), num_classes=6)
-    assert {("n1/held.JPEG", 2), ("n8/held.JPEG", 5)} <= set(zip(images.names.tolist(), images.labels.tolist(), strict=True))
+    assert {("n1/held.JPEG", 2), ("n8/held.JPEG", 5)} <= set(
+        zip(images.names.tolist(), images.labels.tolist(), strict=True)
+    )
     assert len(images) == 9
 
 
@@ -175,11 +189,13 @@ def test_another_order_of_classes_is_refused(joint):
 
 
 def test_another_number_of_classes(imagenet, joint):
-    with pytest.raises(UserError, match=r"in1k holds folders of 3 classes, and MODEL.NUM_CLASSES is 1000: set it to 3, or,"):
+    with pytest.raises(
+        UserError, match=r"in1k holds folders of 3 classes, and MODEL.NUM_CLASSES is 1000: set it to 3, or,"
+    ):
         read_images(imagenet, "train", num_classes=1000)
     with pytest.raises(UserError, match=r"holds folders of 6 classes, and MODEL.NUM_CLASSES is 19168"):
         read_joint(*joint, ("train",), num_classes=19168)
-    with pytest.raises(UserError, match="folders of 2 classes, and MODEL.NUM_CLASSES is 1"):
+    with pytest.raises(UserError, match=r"folders of 2 classes, and MODEL.NUM_CLASSES is 1"):
         read_1k(joint[1], "val", num_classes=1)
     with pytest.raises(UserError, match=r"label 3 of class n01 is out of range 0\.\.2: set MODEL.NUM_CLASSES"):
         read_images(imagenet, "val", num_classes=3, label_names=("n10", "n77", "n02", "n01"))
@@ -188,16 +204,18 @@ def test_another_number_of_classes(imagenet, joint):
 def test_missing_and_empty_folders(tmp_path, imagenet, joint):
     with pytest.raises(UserError, match=r"gone does not exist: set DATA.PATH_TO_DATA_DIR"):
         read_images(tmp_path / "gone", "train", num_classes=3)
-    with pytest.raises(UserError, match=r"in1k/test holds no folders of classes: expected .*in1k/test/<class>/<image>.JPEG"):
+    with pytest.raises(
+        UserError, match=r"in1k/test holds no folders of classes: expected .*in1k/test/<class>/<image>.JPEG"
+    ):
         read_images(imagenet, "test", num_classes=3)
     with pytest.raises(UserError, match="1 unknown classes, for example n10; the names in force"):
         read_images(imagenet, "val", num_classes=3, label_names=("n01", "n02"))
     (tmp_path / "empty/train/n01").mkdir(parents=True)
     with pytest.raises(UserError, match=r"empty/train holds no images \("):
         read_images(tmp_path / "empty", "train", num_classes=1)
-    with pytest.raises(UserError, match="nowhere does not exist: set DATA.IN22k_VAL_IN1K"):
+    with pytest.raises(UserError, match=r"nowhere does not exist: set DATA.IN22k_VAL_IN1K"):
         read_joint(joint[0], tmp_path / "nowhere", ("train",), num_classes=6)
-    with pytest.raises(UserError, match="nowhere does not exist: set DATA.IN22k_VAL_IN1K"):
+    with pytest.raises(UserError, match=r"nowhere does not exist: set DATA.IN22k_VAL_IN1K"):
         read_1k(tmp_path / "nowhere", "val", num_classes=6)
     (tmp_path / "val.csv").write_text("gone.jpg 0\n")
     with pytest.raises(UserError, match=r"1 of 1 files do not exist, for example .*gone\.jpg"):

@@ -26,7 +26,9 @@ from slowfast_mvit.ops.spatial import area_aspect_crop
 def picture(height=90, width=120, seed=0):
     """Smooth colours with some noise, so that a resize has something to average."""
     rng = np.random.default_rng(seed)
-    coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
+    coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), np.uint8)).resize(
+        (width, height), Image.Resampling.BICUBIC
+    )
     noisy = np.asarray(coarse).astype(int) + rng.integers(-30, 31, (height, width, 3))
     return Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
 

@@ -228,8 +228,12 @@ def test_there_are_toy_recipes():
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
-def test_toy_recipes_do_not_flip(path):
+def test_toy_recipes_of_videos_do_not_flip(path):
     """A mirrored direction is another class."""
     config = load_config(str(path), [])
-    assert config.DATA.RANDOM_FLIP is False
+    assert config.DATA.RANDOM_FLIP is (config.TRAIN.DATASET == "imagenet")
+
+
+def test_the_recipe_has_the_classes_of_the_set():
+    config = load_config(str(RECIPES[0].with_name("MVITV2_TOY_8x4.yaml")), [])
     assert len(CLASSES) == config.MODEL.NUM_CLASSES

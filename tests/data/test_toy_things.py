@@ -81,7 +81,7 @@ def test_mistakes(tmp_path):
 def test_the_recipe_is_the_image_models_in_three_dimensions():
     """What inflation rests on: the same widths, strides and depth, and no class token."""
     image, video = (load_config(f"configs/Toy/MVITV2_TOY_{name}.yaml") for name in ("IMAGENET", "8x4_from_image"))
-    assert video.MODEL.NUM_CLASSES == len(CLASSES) and not video.DATA.RANDOM_FLIP
+    assert len(CLASSES) == video.MODEL.NUM_CLASSES and not video.DATA.RANDOM_FLIP
     for key in ("EMBED_DIM", "DEPTH", "DIM_MUL", "POOL_KV_STRIDE_ADAPTIVE", "POOL_Q_STRIDE", "CLS_EMBED_ON"):
         assert getattr(image.MVIT, key) == getattr(video.MVIT, key)
     assert not video.MVIT.CLS_EMBED_ON and video.MVIT.PATCH_KERNEL[1:] == image.MVIT.PATCH_KERNEL

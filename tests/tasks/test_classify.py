@@ -258,3 +258,31 @@ def test_bfloat16_probabilities():
 def test_autocast_ends_with_the_model():
     Classification(4, MEAN, STD, autocast_dtype=torch.bfloat16).losses(Linear(), clips([0]), rng())
     assert not torch.is_autocast_enabled("cpu")
+
+
+def test_a_model_for_images_is_fed_without_the_time_axis():
+    """[B, 3, 1, H, W] in, [B, 3, H, W] to the model; erasing and mixing happen before as for clips."""
+
+    class Image(nn.Module):
+        def forward(self, image):
+            self.fed = image.detach().clone()
+            return image.mean(dim=(2, 3)) @ torch.eye(3, 4)
+
+    video = np.random.default_rng(3).integers(0, 256, (2, 3, 1, 8, 10), np.uint8)
+    boxes = (Erasure((EraseBox(1, 2, 3, 4),), 5), Erasure())
+    model, batch = Image(), clips([0, 3], video=video, erasures=boxes)
+    task = Classification(4, MEAN, STD, mix=MixSettings(), erase_mode="const", images=True)
+    task.losses(model, batch, np.random.default_rng(0))
+    assert model.fed.shape == (2, 3, 8, 10)
+    plain = Classification(4, MEAN, STD, images=True, erase_mode="const")
+    plain.losses(model, batch, np.random.default_rng(0))
+    expected = torch.stack([normalised(torch.from_numpy(one)).float() for one in video])[:, :, 0]
+    expected[0, :, 1:4, 2:6] = 0
+    assert torch.allclose(model.fed, expected, atol=1e-5)
+
+
+def test_scores_over_the_first_classes():
+    """A model of a joint set on a part of its classes: by hand, softmax of (0, ln 3) is (1/4, 3/4) whatever follows."""
+    task = Classification(4, MEAN, STD, num_scored=2)
+    scores = task.probabilities(Constant(0.0, math.log(3), 9.0, -1.0), clips([0, 1], video=torch.zeros(2, 3, 2, 4, 4)))
+    assert torch.allclose(scores, torch.tensor([[0.25, 0.75]] * 2))

@@ -61,7 +61,14 @@ def test_training_and_test(trained: Path) -> None:
 
 @pytest.mark.parametrize("ratio", [0.875, 0.0, 1.0])
 def test_scores_are_those_of_the_model_on_the_view(images: Path, trained: Path, tmp_path: Path, ratio: float) -> None:
-    given = ("TRAIN.ENABLE", "False", "TEST.CHECKPOINT_FILE_PATH", checkpoint(trained), "DATA.IN_VAL_CROP_RATIO", str(ratio))
+    given = (
+        "TRAIN.ENABLE",
+        "False",
+        "TEST.CHECKPOINT_FILE_PATH",
+        checkpoint(trained),
+        "DATA.IN_VAL_CROP_RATIO",
+        str(ratio),
+    )
     assert run(tmp_path, images, *given) == 0
     config = load_config(str(RECIPE), ["MVIT.EMBED_DIM", "8"])
     model = build_model(config).eval()
@@ -79,7 +86,9 @@ def test_scores_are_those_of_the_model_on_the_view(images: Path, trained: Path, 
 def test_fine_tuning_at_a_larger_size(images: Path, trained: Path, tmp_path: Path, capsys) -> None:
     """As 384 from 224: the position tables are resized, everything else arrives."""
     larger = ("DATA.TRAIN_CROP_SIZE", "96", "DATA.TEST_CROP_SIZE", "96", "DATA.IN_VAL_CROP_RATIO", "0")
-    assert run(tmp_path, images, *larger, "TRAIN.CHECKPOINT_FILE_PATH", checkpoint(trained), "SOLVER.BASE_LR", "1e-5") == 0
+    assert (
+        run(tmp_path, images, *larger, "TRAIN.CHECKPOINT_FILE_PATH", checkpoint(trained), "SOLVER.BASE_LR", "1e-5") == 0
+    )
     said = capsys.readouterr().err
     assert "starting from the weights of" in said and "resized" in said
     assert json.loads((tmp_path / "metrics.json").read_text())["protocol"] == "whole image resized to 96"
@@ -90,7 +99,16 @@ def test_fine_tuning_at_a_larger_size(images: Path, trained: Path, tmp_path: Pat
 
 
 def test_mixup_erasing_and_randaugment_on_images(images: Path, tmp_path: Path) -> None:
-    recipe = ("AUG.ENABLE", "True", "AUG.AA_TYPE", "rand-m9-n6-mstd0.5-inc1", "AUG.NUM_SAMPLE", "2", "AUG.RE_PROB", "1.0")
+    recipe = (
+        "AUG.ENABLE",
+        "True",
+        "AUG.AA_TYPE",
+        "rand-m9-n6-mstd0.5-inc1",
+        "AUG.NUM_SAMPLE",
+        "2",
+        "AUG.RE_PROB",
+        "1.0",
+    )
     mixing = ("MIXUP.ENABLE", "True", "MODEL.LOSS_FUNC", "soft_cross_entropy", "TEST.ENABLE", "False")
     assert run(tmp_path, images, *recipe, *mixing) == 0
     loss = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[0])["loss"]
@@ -110,7 +128,9 @@ def test_unreadable_images(images: Path, trained: Path, tmp_path: Path, capsys: 
     bad = data / "train" / CLASSES[0] / "00000.JPEG"
     bad.write_bytes(b"no image")
     assert run(tmp_path / "out2", data, "TEST.ENABLE", "False") == 2
-    assert f"cannot read {bad} with PIL: it is no image of a kind that PIL knows; mend the file" in capsys.readouterr().err
+    assert (
+        f"cannot read {bad} with PIL: it is no image of a kind that PIL knows; mend the file" in capsys.readouterr().err
+    )
 
 
 # The joint set of ImageNet-21K and ImageNet-1K.
@@ -163,10 +183,21 @@ def test_a_joint_run_goes_on_and_its_weights_serve_1k(joint: tuple[Path, Path], 
 def test_inflation_end_to_end(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     things = make_toy_things(tmp_path / "things", ToyThings(10, 10, 10), processes=1)
     given = ("TRAIN.CHECKPOINT_FILE_PATH", checkpoint(trained))
-    still = ("SOLVER.BASE_LR", "0", "SOLVER.WARMUP_START_LR", "0", "SOLVER.COSINE_END_LR", "0", "SOLVER.WEIGHT_DECAY", "0")
+    still = (
+        "SOLVER.BASE_LR",
+        "0",
+        "SOLVER.WARMUP_START_LR",
+        "0",
+        "SOLVER.COSINE_END_LR",
+        "0",
+        "SOLVER.WEIGHT_DECAY",
+        "0",
+    )
     assert run(tmp_path / "out", things, *given, *still, recipe=VIDEO_RECIPE) == 0
     assert "inflated" in capsys.readouterr().err
-    image, video = (torch.load(checkpoint(out), weights_only=True)["model_state"] for out in (trained, tmp_path / "out"))
+    image, video = (
+        torch.load(checkpoint(out), weights_only=True)["model_state"] for out in (trained, tmp_path / "out")
+    )
     kernel = video["patch_embed.proj.weight"]
     assert torch.equal(kernel[:, :, 1], image["patch_embed.proj.weight"]) and not kernel[:, :, [0, 2]].any()
     assert not video["blocks.0.attn.rel_pos_t"].any()
@@ -187,7 +218,9 @@ def test_inflation_end_to_end(trained: Path, tmp_path: Path, capsys: pytest.Capt
         (("DATA.PATH_TO_DATA_DIR", ""), "DATA.PATH_TO_DATA_DIR is not set: give the folder that holds train/<class>/"),
     ],
 )
-def test_what_is_refused(images: Path, tmp_path: Path, overrides, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_refused(
+    images: Path, tmp_path: Path, overrides, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(tmp_path / "out", images, *overrides) == 2
     assert said in capsys.readouterr().err and not (tmp_path / "out" / "checkpoints").exists()
 
@@ -201,7 +234,15 @@ def test_images_in_a_model_for_video(images: Path, tmp_path: Path, capsys: pytes
 
 
 def test_a_toy_run_of_an_image_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    given = ("--toy", "DATA.PATH_TO_DATA_DIR", "/nowhere", "DATA.IN22k_VAL_IN1K", "/nowhere", "OUTPUT_DIR", str(tmp_path))
+    given = (
+        "--toy",
+        "DATA.PATH_TO_DATA_DIR",
+        "/nowhere",
+        "DATA.IN22k_VAL_IN1K",
+        "/nowhere",
+        "OUTPUT_DIR",
+        str(tmp_path),
+    )
     assert run_net.main(["--cfg", str(RECIPE), *given, "MODEL.NUM_CLASSES", "19", "MVIT.EMBED_DIM", "8"]) == 0
     assert "means nothing" in capsys.readouterr().out
     metrics = json.loads((tmp_path / "toy-MVITV2_TOY_IMAGENET" / "metrics.json").read_text())
