@@ -13,6 +13,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from slowfast_mvit.build.evaluate import summary
 from slowfast_mvit.build.job import run_job, toy_job
+from slowfast_mvit.build.show_augmentations import augmentation_sheet
 from slowfast_mvit.config.load import load_config
 from slowfast_mvit.data.video import VideoError
 from slowfast_mvit.engine.log import log_to_screen
@@ -32,7 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         for path in files:
             try:
-                _run(path, overrides, toy=args.toy)
+                if args.show_augmentations:
+                    _show(path, overrides, args.show_augmentations, toy=args.toy)
+                else:
+                    _run(path, overrides, toy=args.toy)
             except (UserError, VideoError, OSError) as error:
                 if args.debug:
                     raise
@@ -53,6 +57,16 @@ def _run(path: str, overrides: list[str], *, toy: bool) -> None:
         print("This ran on generated videos: that accuracy means nothing, except that the recipe runs here.")
 
 
+def _show(path: str, overrides: list[str], picture: str, *, toy: bool) -> None:
+    config = toy_job(path, overrides) if toy else load_config(path, overrides)
+    sheet = augmentation_sheet(config)
+    try:
+        sheet.save(picture)
+    except ValueError as error:  # of an ending that PIL does not know
+        raise UserError(f"{picture} cannot be written: {error}; end its name in .png or .jpg") from error
+    print(f"{picture}: what the model is given in training")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cfg", nargs="+", default=[], metavar="FILE.yaml", help="configs, run in turn")
@@ -60,6 +74,9 @@ def _parser() -> argparse.ArgumentParser:
         "--opts", nargs="+", default=[], metavar="KEY VALUE", help="changed keys, as in SOLVER.BASE_LR 1e-4"
     )
     parser.add_argument("--toy", action="store_true", help="the config's model on generated videos, two steps")
+    parser.add_argument(
+        "--show-augmentations", metavar="OUT.png", help="instead of running: a picture of augmented training clips"
+    )
     parser.add_argument("--debug", action="store_true", help="tracebacks instead of one-sentence errors")
     parser.add_argument("--num_shards", "--num-shards", metavar="N", help="the same as NUM_SHARDS N")
     parser.add_argument("--shard_id", "--shard-id", metavar="I", help="the same as SHARD_ID I")
