@@ -1,5 +1,7 @@
 """YAML files and override lists, read into flat entries: a dotted key, its raw value, and where it was written."""
 
+import logging
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +13,8 @@ from slowfast_mvit.config.coerce import Raw, show
 from slowfast_mvit.config.legacy import KEY_ALIASES
 
 BASE_KEY = "_BASE_"
+_LOG = logging.getLogger(__name__)
+_KEY_AND_VALUE = re.compile(r" *\w+: *[^\s#]")
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,7 @@ def read_text(text: str, source: str, values: Collection[str]) -> Reading:
     """Read the text of one YAML document; `source` is its name in messages."""
     reading = Reading()
     try:
-        loader = yaml.SafeLoader(text)
-        root = loader.get_single_node()
+        loader, root = _parse_or_mend(text, source)
     except yaml.MarkedYAMLError as error:
         reading.problems.append(_syntax_problem(error, source))
         return reading
@@ -86,6 +89,47 @@ def read_text(text: str, source: str, values: Collection[str]) -> Reading:
     else:
         _Flattener(loader, source, values, reading).walk(root, "", ())
     return reading
+
+
+def _parse_or_mend(text: str, source: str) -> tuple[yaml.SafeLoader, yaml.Node | None]:
+    """The document, also of a text that is YAML but for keys indented less than those around them (an official file is so)."""
+    try:
+        return _parse(text)
+    except yaml.MarkedYAMLError:
+        mended, numbers = _with_even_indents(text)
+        if not numbers:
+            raise
+        try:
+            found = _parse(mended)
+        except yaml.MarkedYAMLError:
+            found = None
+        if found is None:
+            raise
+    for number in numbers:
+        _LOG.warning("%s:%d: indented less than the lines around it; read as a key of their section", source, number)
+    return found
+
+
+def _parse(text: str) -> tuple[yaml.SafeLoader, yaml.Node | None]:
+    loader = yaml.SafeLoader(text)
+    return loader, loader.get_single_node()
+
+
+def _with_even_indents(text: str) -> tuple[str, list[int]]:
+    """The text with each line `KEY: value` between two deeper ones of one indent at that indent, and those lines' numbers."""
+    lines = text.splitlines()
+    written = [number for number, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#")]
+    changed = []
+    for before, number, after in zip(written, written[1:], written[2:], strict=False):
+        indent = _indent(lines[before])
+        if _indent(lines[number]) < indent == _indent(lines[after]) and _KEY_AND_VALUE.match(lines[number]):
+            lines[number] = " " * indent + lines[number].lstrip()
+            changed.append(number + 1)
+    return "\n".join(lines) + "\n", changed
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip(" "))
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError, source: str) -> str:
