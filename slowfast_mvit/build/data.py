@@ -71,10 +71,10 @@ def has_split(config: Config, split: str) -> bool:
     return (root / f"{split}.csv").is_file() or (root / split).is_dir()
 
 
-def sampling_of(config: Config, dataset: str) -> Sampling:
-    """How clips of a data set are laid over its videos."""
+def sampling_of(config: Config, split: str) -> Sampling:
+    """How clips are laid over the videos of a split."""
     data = config.DATA
-    if dataset == "ssv2":
+    if dataset_of(config, split) == "ssv2":
         return SegmentSampling(data.NUM_FRAMES, data.TARGET_FPS)
     return ClipSampling(data.NUM_FRAMES, data.SAMPLING_RATE, data.TARGET_FPS, data.USE_OFFSET_SAMPLING)
 
@@ -104,7 +104,7 @@ def train_clips(config: Config, videos: VideoList | ImageList) -> TrainClips | T
         _warn_of_sides(videos.label_names)
     return TrainClips(
         videos,
-        sampling_of(config, config.TRAIN.DATASET),
+        sampling_of(config, "train"),
         train_transform(config),
         seed=config.RNG_SEED,
         num_repeats=config.AUG.NUM_SAMPLE,
@@ -182,7 +182,7 @@ def multi_view_videos(config: Config, videos: VideoList | ImageList, num_clips: 
     """The test set: videos with all their clips."""
     if isinstance(videos, ImageList):
         return test_images(config, videos)
-    sampling = sampling_of(config, config.TEST.DATASET)
+    sampling = sampling_of(config, "test")
     return MultiViewVideos(videos, sampling, num_clips=num_clips, backend=config.DATA.DECODING_BACKEND)
 
 

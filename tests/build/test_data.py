@@ -41,7 +41,7 @@ def recipe(name: str, views: str, *overrides: str) -> Config:
 def test_clips_of_a_protocol(name: str, views: str, starts: list[int]) -> None:
     config = recipe(name, views)
     frames, rate = config.DATA.NUM_FRAMES, config.DATA.SAMPLING_RATE
-    clips = sampling_of(config).view_indices(300, Fraction(30), view_protocol(config).num_clips)
+    clips = sampling_of(config, "test").view_indices(300, Fraction(30), view_protocol(config).num_clips)
     assert clips[:, 0].tolist() == starts
     # Frames are spread over the span with both ends: frame i is at start + i (span - 1) / (T - 1), its fraction cut off.
     span = frames * rate

@@ -176,5 +176,5 @@ def test_odd_extents_are_refused():
 def test_the_recipe():
     config = load_config(str(RECIPE), [])
     assert config.DATA.RANDOM_FLIP is False  # a mirrored move is another class
-    assert config.TRAIN.DATASET == config.TEST.DATASET == "ssv2" and config.MODEL.NUM_CLASSES == len(TEMPLATES)
+    assert config.TRAIN.DATASET == config.TEST.DATASET == "ssv2" and len(TEMPLATES) == config.MODEL.NUM_CLASSES
     assert (config.TEST.NUM_ENSEMBLE_VIEWS, config.TEST.NUM_SPATIAL_CROPS) == (1, 3)
