@@ -340,7 +340,9 @@ def _validate(
     log: JsonLog,
 ) -> None:
     """Metrics on the val split by one centred clip and one centre crop."""
-    one_crop = replace(config, TEST=replace(config.TEST, DATASET=config.TRAIN.DATASET, NUM_ENSEMBLE_VIEWS=1, NUM_SPATIAL_CROPS=1))
+    one_crop = replace(
+        config, TEST=replace(config.TEST, DATASET=config.TRAIN.DATASET, NUM_ENSEMBLE_VIEWS=1, NUM_SPATIAL_CROPS=1)
+    )
     tested = evaluate_videos(one_crop, model, videos, view_protocol(one_crop), device, precision, "validation")
     metrics = metrics_of(tested.result)
     log.write("val", epoch=epoch + 1, **metrics, num_unreadable=len(tested.unreadable))
