@@ -3,6 +3,7 @@
 
 import re
 import shlex
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from slowfast_mvit.build.model import architecture, build_model, create_model
+from slowfast_mvit.build.readiness import refuse_unbuilt
 from slowfast_mvit.config.load import load_config
 from slowfast_mvit.config.recipes import read_recipe
 from slowfast_mvit.config.schema import Config
@@ -44,6 +46,15 @@ def parameters(model: torch.nn.Module) -> int:
 @pytest.mark.parametrize("name", sorted(ALL))
 def test_it_loads_and_builds(name: str) -> None:
     assert parameters(model_of(name)) > 0
+
+
+@pytest.mark.parametrize("name", sorted(ALL))
+def test_this_version_does_all_that_it_asks_for(name: str) -> None:
+    """Train and test; but for several GPUs, which only the presets ask for."""
+    config = config_of(name)
+    if config.NUM_GPUS > 1:
+        assert name.endswith("gpu")
+    refuse_unbuilt(replace(config, NUM_GPUS=1, TRAIN=replace(config.TRAIN, ENABLE=True)))
 
 
 @pytest.mark.parametrize("name", RECIPES)
