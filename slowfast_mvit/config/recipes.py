@@ -37,9 +37,9 @@ Recipes that start from weights name them: a published file, or what another rec
 ablations are the recipes themselves: MVITV2_S (decomposed positions on queries, residual and full query pooling, key stride 4)
 and MVITV2_S_16x4.
 
-A test has `TEST.NUM_ENSEMBLE_VIEWS` clips and `TEST.NUM_SPATIAL_CROPS` crops of each; `TEST.NUM_TEMPORAL_CLIPS "[1, 5, 10]"` tests
-with each number in turn. Before 3 crops are cut, the official code brings the short side to the crop size, the paper to 256 pixels
-(for crops of 224): `TEST.SHORT_SIDE 256`. One crop is cut at 256 by both.
+A test has `TEST.NUM_ENSEMBLE_VIEWS` clips and `TEST.NUM_SPATIAL_CROPS` crops of each; `TEST.NUM_TEMPORAL_CLIPS "[1, 5, 10]"`
+tests with each number in turn. Before 3 crops are cut, the official code brings the short side to the crop size, the paper to
+256 pixels (for crops of 224): `TEST.SHORT_SIDE 256`. One crop is cut at 256 by both.
 """
 
 
