@@ -1,7 +1,7 @@
 """Checkpoints: written whole or not at all, and found again.
 
 A file holds PySlowFast's container: ``epoch`` (0-based, the last one finished), ``model_state``, ``optimizer_state``,
-``cfg`` (YAML text), and ours: ``label_names``.
+``cfg`` (YAML text), ``scaler_state`` with float16, and ours: ``label_names``, ``ema_state`` with SOLVER.EMA_DECAY.
 """
 
 import logging

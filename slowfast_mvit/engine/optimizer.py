@@ -14,8 +14,6 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from slowfast_mvit.errors import UserError
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-# What a group says itself; the rest are the settings of its optimizer.
-_OF_GROUPS = {"params", "weight_decay", "layer_decay", "apply_LARS"}
 _TRUST, _TINY = 0.001, 1e-8  # of LARS, as in PySlowFast
 
 
@@ -167,13 +165,12 @@ def restore_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
         UserError: the checkpoint is of another optimizer or groups its parameters in another way.
     """
     fresh = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
-    stored = state["param_groups"]
-    same_sizes = [len(group["params"]) for group in stored] == [
-        len(group["params"]) for group in optimizer.param_groups
-    ]
-    if not same_sizes or any(
-        set(old) - _OF_GROUPS != set(new) - _OF_GROUPS for old, new in zip(stored, fresh, strict=True)
-    ):
+    # Groups of momentum or of betas, and how large they are. Other settings come and go with the versions of torch.
+    stored, ours = (
+        [("betas" in group, len(group["params"])) for group in groups]
+        for groups in (state["param_groups"], optimizer.param_groups)
+    )
+    if stored != ours:
         raise UserError(
             "the checkpoint was written with another SOLVER.OPTIMIZING_METHOD or other decay groups: restore those settings, "
             "or start in another OUTPUT_DIR from its weights (TRAIN.CHECKPOINT_FILE_PATH)"

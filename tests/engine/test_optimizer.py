@@ -319,11 +319,12 @@ def test_a_state_goes_on_with_the_rates_of_the_config():
     assert {group["layer_decay"] for group in new.param_groups} == {1.0, 0.75, 0.75**2, 0.75**3}
 
 
-def test_a_state_without_entries_of_our_groups_goes_on():
-    """As of files that were written before the groups had them."""
+def test_a_state_of_another_version_goes_on():
+    """Of torch, or of ours: one with other settings beside those that tell the kind of optimizer."""
     state = stepped().state_dict()
     for group in state["param_groups"]:
-        del group["layer_decay"], group["apply_LARS"]
+        del group["layer_decay"], group["apply_LARS"], group["fused"]
+        group["initial_lr"] = 1.0
     optimizer = stepped(lars=True)
     restore_optimizer(optimizer, state)
     assert {group["layer_decay"] for group in optimizer.param_groups} == {1.0}
@@ -331,5 +332,11 @@ def test_a_state_without_entries_of_our_groups_goes_on():
 
 
 def test_a_state_of_other_groups_is_refused():
-    with pytest.raises(UserError, match="or other decay groups"):
-        restore_optimizer(stepped(layer_decay=0.5), stepped().state_dict())
+    descent = make_optimizer("sgd", parameter_groups(two_blocks(), 0.05, no_decay_1d=True))
+    for optimizer, state in (
+        (stepped(layer_decay=0.5), stepped().state_dict()),
+        (stepped(), descent.state_dict()),
+        (descent, stepped().state_dict()),
+    ):
+        with pytest.raises(UserError, match=r"written with another SOLVER.OPTIMIZING_METHOD or other decay groups"):
+            restore_optimizer(optimizer, state)
