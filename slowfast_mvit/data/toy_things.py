@@ -35,7 +35,7 @@ class ToyThings:
         seed: of all videos.
     """
 
-    num_train: int = 400
+    num_train: int = 800
     num_val: int = 50
     num_test: int = 200
     num_frames: int = 40
