@@ -131,9 +131,9 @@ class Mixup:
 class Data:
     """Where clips and images come from, and their shape."""
 
-    PATH_TO_DATA_DIR: str = key("", "Folder of the list files train.csv, val.csv, test.csv (or of the images)")
+    PATH_TO_DATA_DIR: str = key("", "Folder of train.csv, val.csv, test.csv, of ssv2's annotations, or of the images")
     PATH_LABEL_SEPARATOR: str = key(" ", "Separator of the fields in list files")
-    PATH_PREFIX: str = key("", "Put before every path of the list files")
+    PATH_PREFIX: str = key("", "Put before every path of the list files; of ssv2, the folder of the videos")
     LIST_COLUMNS: tuple[str, ...] = key(
         (),
         "Fields of the list files in order, with one path and one label; empty: path label, as in PySlowFast (ours)",

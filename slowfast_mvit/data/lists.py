@@ -83,12 +83,12 @@ class FrameLists:
 
 def pack_frames(paths: Sequence[str]) -> bytes:
     """The paths of a video's frames as compressed text: those of neighbours are almost the same."""
-    return zlib.compress("\n".join(paths).encode(), 1)
+    return zlib.compress("\n".join(paths).encode(errors="surrogateescape"), 1)
 
 
 def unpack_frames(packed: bytes) -> list[str]:
     """What :func:`pack_frames` packed."""
-    return zlib.decompress(packed).decode().split("\n")
+    return zlib.decompress(packed).decode(errors="surrogateescape").split("\n")
 
 
 def base_folder(root: Path, prefix: str, first: str) -> str:

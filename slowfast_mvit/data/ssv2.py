@@ -41,10 +41,12 @@ _FRAME_HEADER = "original_vido_id"
 def has_ssv2(root: Path, split: str) -> bool:
     """Whether ``split`` (train, val or test) has a list of its own; one of the test, only if it has labels."""
     annotations, listed = _annotations(root, split), root / f"{split}.csv"
+    if listed.is_file() and not _lists_frames(listed):
+        return True
     if annotations is not None:
         return split != "test" or "template" in _records(annotations)[0]
     if listed.is_file():
-        return split != "test" or not _lists_frames(listed)
+        return split != "test"
     return (root / split).is_dir() and all(_annotations(root, other) is None for other in RECORD_FILES)
 
 
@@ -113,8 +115,7 @@ def read_ssv2(
             f"set it to {len(known)}"
         )
     if frame_list:
-        frames = _read_frames(frame_list, ids, base_folder(root, prefix, _first_frame(frame_list)), annotations)
-        paths = [os.path.dirname(frames[index][0]) for index in range(len(frames))]  # noqa: PTH120
+        frames, paths = _read_frames(frame_list, ids, base_folder(root, prefix, _first_frame(frame_list)), annotations)
         if must_exist:
             check_files(paths, frame_list)
     else:
@@ -205,20 +206,22 @@ def _lists_frames(path: Path) -> bool:
         return file.readline().startswith(_FRAME_HEADER)
 
 
-def _read_frames(path: Path, ids: Sequence[str], folder: str, annotations: Path) -> FrameLists:
-    """The images of the videos ``ids``, in the order of the list."""
-    wanted, packed = set(ids), dict[str, bytes]()
+def _read_frames(path: Path, ids: Sequence[str], base: str, annotations: Path) -> tuple[FrameLists, list[str]]:
+    """The images of the videos ``ids``, in the order of the list, and the folder of each video's first one."""
+    wanted, packed, folder_of = set(ids), dict[str, bytes](), dict[str, str]()
     for video, rows in groupby(_rows(path), key=itemgetter(0)):
         if video in wanted:
             images = [image for _, image in rows]
             packed[video] = pack_frames([*unpack_frames(packed[video]), *images] if video in packed else images)
+            folder_of.setdefault(video, os.path.dirname(images[0]))  # noqa: PTH120
     missing = [video for video in ids if video not in packed]
     if missing:
         raise UserError(
             f"{path}: {len(missing)} of the {len(ids)} videos of {annotations.name} have no frames, for example "
             f"{', '.join(missing[:5])}: take the two files of one release, or take them off {annotations.name}"
         )
-    return FrameLists([packed[video] for video in ids], folder)
+    folders = [os.path.join(base, folder_of[video]) for video in ids]  # noqa: PTH118
+    return FrameLists([packed[video] for video in ids], base), folders
 
 
 def _first_frame(path: Path) -> str:
@@ -229,8 +232,8 @@ def _first_frame(path: Path) -> str:
 
 
 def _rows(path: Path) -> Iterator[tuple[str, str]]:
-    """(video, path of an image) of each line of a frame list."""
-    with path.open(encoding="utf-8-sig") as file:
+    """(video, path of an image) of each line of a frame list; bytes that are no UTF-8 stand as in file names."""
+    with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
         next(file)
         for number, line in enumerate(file, 2):
             fields = line.split(None, 3)  # video, its number, the frame's number, and the path with labels

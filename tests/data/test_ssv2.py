@@ -1,6 +1,7 @@
 """Something-Something v2's lists in all their forms, and plain sentences for those that cannot be read."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -207,6 +208,16 @@ def test_lines_of_a_video_may_stand_apart(root):
     ]
 
 
+def test_file_names_that_are_no_text(root, paint, read_numbers):
+    annotate(root, records=[("1", LEFT)])
+    lines = b'original_vido_id video_id frame_id path labels\n1 0 0 f/\xfc.png ""\n'
+    (root / "train.csv").write_bytes(lines)
+    (root / "f").mkdir()
+    Image.fromarray(paint(77, 64, 96)).save(root / "f" / os.fsdecode(b"\xfc.png"))
+    views = MultiViewVideos(read_ssv2(root, "train", num_classes=3), SegmentSampling(1), num_clips=1)[0]
+    assert read_numbers(views.frames.numpy()) == [77]
+
+
 def test_a_test_by_frame_lists_is_the_validation(root):
     annotate(root, "validation.json")
     path = frame_list(root, "val.csv")
@@ -237,6 +248,7 @@ def test_own_lists(root):
     assert (videos.names.tolist(), videos.labels.tolist()) == (["a.mp4", "b c.mp4"], [0, 2])
     assert not has_ssv2(root, "test") and read_ssv2(root, "test", num_classes=3).labels.tolist() == [1]
     (root / "test.csv").write_text("a.mp4 1\n")
+    put_json(root / "test.json", [{"id": "1420"}])  # ids without labels beside it
     assert has_ssv2(root, "test") and read_ssv2(root, "test", num_classes=3).names.tolist() == ["a.mp4"]
 
 
