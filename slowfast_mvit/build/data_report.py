@@ -71,7 +71,7 @@ def _labels(rows: Sequence[Row], labels: Sequence[str], multi_label: bool) -> It
     readable = [row.label for row in rows if row.seen.found.status in (OK, DAMAGED)]
     counts = Counter(name for label in readable for name in (label.split(LABEL_SEPARATOR) if multi_label else [label]))
     empty = [label for label in labels if not counts[label]]
-    fewest = ", ".join(f"{label} {count}" for label, count in sorted(counts.items(), key=itemgetter(1))[:_FEW])
+    fewest = ", ".join(f"{label} ({count})" for label, count in sorted(counts.items(), key=itemgetter(1))[:_FEW])
     yield f"  labels      {len(labels) - len(empty)} of {len(labels)} have files" + (
         f"; fewest: {fewest}" if fewest else ""
     )

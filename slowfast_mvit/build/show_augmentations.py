@@ -55,9 +55,9 @@ def augmentation_sheet(config: Config) -> Image.Image:
         SheetRow(frames[row], *_words(config, videos, batch, row, noted.drawn[row] if noted else (), mix))
         for row in range(len(batch))
     ]
-    size = f"{shown.shape[2]} frames of {shown.shape[4]} x {shown.shape[3]}" if shown.shape[2] > 1 else "images"
-    title = f"{videos.source}: {size}, seed {config.RNG_SEED}"
-    return contact_sheet(title, [f"frame {number}" for number in chosen], rows)
+    is_video = shown.shape[2] > 1
+    title = f"{videos.source}: {f'{shown.shape[2]} frames' if is_video else 'images'} of {shown.shape[4]} x {shown.shape[3]}"
+    return contact_sheet(title, [f"frame {number}" if is_video else "image" for number in chosen], rows)
 
 
 class _Noted:

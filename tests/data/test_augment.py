@@ -80,6 +80,25 @@ def test_policies_of_the_recipes():
     assert parse_rand_augment("rand") == RandAugmentPolicy(10, 2, 0.0, False)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rand-m7-n4-mstd0.5-inc1",
+        "rand-m9-n6-mstd0.5-inc1",
+        "rand-m9-mstd0.5-inc1",
+        "rand-m10-n2-mstd1-inc1",
+        "rand-m5-n3",
+    ],
+)
+def test_policies_are_timms(text):
+    """Of video recipes, of image recipes, PySlowFast's default and others: what timm makes of the same string."""
+    policy, theirs = parse_rand_augment(text), auto_augment.rand_augment_transform(text, {})
+    assert theirs.num_layers == policy.num_ops and theirs.choice_weights is None
+    assert sorted(op.name for op in theirs.ops) == sorted(timm_name(name, policy.increasing) for name in OP_NAMES)
+    for op in theirs.ops:
+        assert (op.prob, op.magnitude, op.magnitude_std) == (policy.prob, policy.magnitude, policy.magnitude_std)
+
+
 def test_any_inc_switches_the_increasing_set_on():
     assert parse_rand_augment("rand-m7-inc0").increasing
 

@@ -248,6 +248,21 @@ def test_repeats_share_their_frames_and_nothing_else(sixty, opened, clip_numbers
     assert len({tuple(clip_numbers(clip)) for clip in item.video}) == 1
 
 
+def test_repeats_cost_one_decode(sixty, monkeypatch):
+    """Frames decoded and converted for one and for three augmented copies."""
+    readers, real = [], clips.open_video
+
+    def keep_reader(*args, **kwargs):
+        readers.append(real(*args, **kwargs))
+        return readers[-1]
+
+    monkeypatch.setattr(clips, "open_video", keep_reader)
+    for repeats in (1, 3):
+        TrainClips(videos_at(sixty), SAMPLING, RECIPE, seed=0, num_repeats=repeats)[SampleKey(0, 0)]
+    one, three = readers
+    assert three.num_decoded == one.num_decoded and three.num_converted == one.num_converted == 4
+
+
 def test_the_first_repeat_may_be_spared_from_erasing(sixty):
     recipe = replace(RECIPE, erasing=RandomErasing(1.0))
     plain, spared = (

@@ -65,7 +65,7 @@ def test_tables_report_and_status(tmp_path: Path, data: Path, capsys: pytest.Cap
     assert said[1] == "  short side  all 80 pixels" and said[2] == "  codecs      h264: 3"
     assert said[3] == "  frame rate  30 fps: 3"
     assert said[4] == "  duration    all 1.6 s; 0 shorter than a clip"
-    assert said[5] == "  labels      1 of 4 have files; fewest: grow 3"
+    assert said[5] == "  labels      1 of 4 have files; fewest: grow (3)"
     assert said[6] == "              without: move_left, move_up, shrink"
     assert said[7] == f"  duplicates  1 file listed more than once: {data}/b.mp4"
     assert said[8] == "val: 2 of 2 found, 2 ok"
