@@ -10,7 +10,7 @@ help:  ## this list
 demo: .venv/package  ## make toy videos, train and test a small MViTv2 on them, write the prediction CSVs
 	$(BIN)/python tools/demo.py
 
-demo-all: .venv/package  ## the same for segments, images, and a video model from image weights, about 15 minutes
+demo-all: .venv/package  ## the same for segments, images, and a video model from image weights, about 10 minutes
 	$(BIN)/python tools/demo.py --all
 
 test: .venv/test  ## the tests
