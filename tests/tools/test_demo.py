@@ -17,9 +17,8 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     accuracies = {"toy_ssv2": 0.95, "toy_imagenet": 0.93, "toy_things": 0.92, "toy_things_fresh": 0.4, "toy": 0.97}
     given = []
-    for each in ALL:
-        object.__setattr__(each, "make", lambda root: given.append(("make", root)))
-    monkeypatch.setattr(demo, "make_toy_set", lambda root, toy: given.append(("make", root)))
+    for make in ("make_toy_set", "make_toy_ssv2", "make_toy_images", "make_toy_things"):
+        monkeypatch.setattr(demo, make, lambda root, toy: given.append(("make", root)))
 
     def run(argv):
         given.append(tuple(argv))
@@ -75,6 +74,13 @@ def test_the_motion_toy_alone(runs, capsys: pytest.CaptureFixture[str]) -> None:
     assert demo.main([]) == 0
     assert "97.0% of 100 held-out videos right" in capsys.readouterr().out
     assert len([command for command in runs[1] if command[0] == "--cfg"]) == 1
+
+
+@pytest.mark.slow
+def test_all_for_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "configs").symlink_to(Path(__file__).parents[2] / "configs")
+    monkeypatch.chdir(tmp_path)
+    assert demo.main(["--all"]) == 0
 
 
 @pytest.mark.parametrize("each", (demo.MOTION, *ALL), ids=lambda each: each.output.name)
