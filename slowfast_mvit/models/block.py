@@ -2,18 +2,14 @@
 
 from collections.abc import Sequence
 
-import torch
-import torch.nn.functional as F
 from pytorchvideo.layers.attention import Mlp
 from pytorchvideo.layers.drop_path import DropPath
 from torch import Tensor, nn
 
 from slowfast_mvit.models.ablations import attention_of
-from slowfast_mvit.models.kernels import HIDDEN_AT_A_TIME, HIDDEN_AT_ONCE, linear
 from slowfast_mvit.models.layout import Architecture, Axes, BlockSpec
+from slowfast_mvit.models.mlp import mlp
 from slowfast_mvit.models.pooling import fixed_pool, join_prefix, split_prefix
-from slowfast_mvit.models.projection import Linear, project
-from slowfast_mvit.models.recompute import recompute
 
 LAYER_NORM_EPS = 1e-6
 
@@ -42,26 +38,8 @@ class MultiscaleBlock(nn.Module):
         """Run the block; returns tokens and their grid."""
         attended, q_grid, skip = self.attn(x, grid, self.norm1, self.proj if self.widens_in_attention else None)
         x = self._pool_skip(x if skip is None else skip, grid) + self.drop_path(attended)
-        out, skip = self._mlp(x)
-        return (x if skip is None else skip) + self.drop_path(out), q_grid
-
-    def _mlp(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The MLP of the normalised tokens [B, N, dim_att] -> [B, N, dim_out], and the skip path's map of them if it widens."""
-        maps = [Linear(self.mlp.fc1.weight, self.mlp.fc1.bias)]
-        if self.widens_in_mlp:
-            maps.append(Linear(self.proj.weight, self.proj.bias))
-        size = x[..., 0].numel() * self.mlp.fc1.out_features
-        if torch.is_grad_enabled() or torch.compiler.is_compiling() or size <= HIDDEN_AT_ONCE:
-            hidden, *skips = project(x, self.norm2, maps)
-            return recompute(self._activate_and_map, hidden), skips[0] if skips else None
-        # A few tokens at a time: the hidden layer never leaves the cache, and never takes memory as a whole.
-        step = max(1, HIDDEN_AT_A_TIME // self.mlp.fc1.out_features)
-        parts = [project(part, self.norm2, maps) for part in x.flatten(0, 1).split(step)]
-        mapped = torch.cat([self._activate_and_map(hidden) for hidden, *_ in parts]).unflatten(0, x.shape[:2])
-        return mapped, torch.cat([part[1] for part in parts]).unflatten(0, x.shape[:2]) if self.widens_in_mlp else None
-
-    def _activate_and_map(self, hidden: Tensor) -> Tensor:
-        return linear(F.gelu(hidden), self.mlp.fc2.weight, self.mlp.fc2.bias)
+        out, *skips = mlp(x, self.norm2, self.mlp.fc1, self.mlp.fc2, self.proj if self.widens_in_mlp else None)
+        return (skips[0] if skips else x) + self.drop_path(out), q_grid
 
     def _pool_skip(self, skip: Tensor, grid: Sequence[int]) -> Tensor:
         if self.spec.pool_skip is None:

@@ -50,33 +50,49 @@ class _DepthwiseConv(torch.autograd.Function):
 
 
 def _input_gradient(grad: Tensor, weight: Tensor, stride: Axes, volume: Tensor) -> Tensor:
-    spread = grad
-    if prod(stride) > 1:
-        places = (slice(None), *(slice(None, None, step) for step in stride))
-        last = grad.new_zeros(volume.movedim(1, -1).shape)
-        last[places] = grad.movedim(1, -1)
-        spread = last.movedim(-1, 1)
-    return _convolve(spread, weight.flip(*range(2, weight.dim())), (1,) * len(stride))
+    turned, ones = weight.flip(*range(2, weight.dim())), (1,) * len(stride)
+    if prod(stride) == 1:
+        return _convolve(grad, turned, ones)
+    # One sample at a time, in one buffer: its zeros stay where they are.
+    spread = grad.new_zeros(volume[:1].movedim(1, -1).shape)
+    places = (slice(None), *(slice(None, None, step) for step in stride))
+    into_volume = torch.empty_like(volume, dtype=grad.dtype)
+    for sample, into_sample in zip(grad.split(1), into_volume.split(1), strict=True):
+        spread[places] = sample.movedim(1, -1)
+        into_sample.copy_(_convolve(spread.movedim(-1, 1), turned, ones))
+    return into_volume
 
 
 def _kernel_gradient(grad: Tensor, volume: Tensor, stride: Axes, weight: Tensor) -> Tensor:
     kernel = weight.shape[2:]
-    around = [reach for size in reversed(kernel) for reach in (size // 2,) * 2]
-    padded = F.pad(volume.movedim(1, -1), [0, 0, *around])
-    grad = grad.movedim(1, -1)  # [B, *extent', C]
-    extent = grad.shape[1:-1]
-    # A few rows of the first axis at a time.
-    step = max(1, _NUMBERS_AT_A_TIME // max(1, prod(extent[1:]) * grad.shape[-1]))
-    buffer = grad.new_empty((min(step, extent[0]), *extent[1:], grad.shape[-1]))
+    grad, volume = grad.movedim(1, -1), volume.movedim(1, -1)  # [B, *extent, C]
+    extent, extents = grad.shape[1:-1], tuple(zip(grad.shape[1:-1], volume.shape[1:-1], stride, strict=True))
+    # A few rows of the first axis at a time, which stay in the cache for all places of the kernel.
+    row = prod(extent[1:]) * grad.shape[-1]
+    step = min(extent[0], max(1, _NUMBERS_AT_A_TIME // max(1, row)))
+    buffer = grad.new_empty(step * row)
     into_weight = grad.new_zeros(prod(kernel), grad.shape[-1])
+    places = [
+        (offsets, [_meeting(*axis, offset) for axis, offset in zip(extents, offsets, strict=True)])
+        for offsets in itertools.product(*(range(-(size // 2), size // 2 + 1) for size in kernel))
+    ]
     for sample, start in itertools.product(range(len(grad)), range(0, extent[0], step)):
-        rows = grad[sample, start : start + step]
-        product = buffer[: len(rows)]
-        for place, offsets in enumerate(itertools.product(*map(range, kernel))):
-            first = offsets[0] + start * stride[0]
-            windows = [slice(first, first + (len(rows) - 1) * stride[0] + 1, stride[0])]
-            for offset, size, jump in zip(offsets[1:], extent[1:], stride[1:], strict=True):
-                windows.append(slice(offset, offset + (size - 1) * jump + 1, jump))
-            torch.mul(padded[sample][tuple(windows)], rows, out=product)
+        for place, (offsets, (first, *others)) in enumerate(places):
+            ranges = [range(max(first.start, start), min(first.stop, start + step)), *others]
+            if not all(ranges):
+                continue
+            outputs = tuple(slice(axis.start, axis.stop) for axis in ranges)
+            inputs = tuple(
+                slice(axis.start * jump + offset, (axis.stop - 1) * jump + offset + 1, jump)
+                for axis, jump, offset in zip(ranges, stride, offsets, strict=True)
+            )
+            shape = (*map(len, ranges), grad.shape[-1])
+            product = buffer[: prod(shape)].view(shape)
+            torch.mul(volume[sample][inputs], grad[sample][outputs], out=product)
             into_weight[place] += product.flatten(0, -2).sum(dim=0)
     return into_weight.t().reshape(weight.shape)
+
+
+def _meeting(pooled: int, extent: int, jump: int, offset: int) -> range:
+    """Places of a pooled axis whose input at ``offset`` from their centre lies on the axis and not in the padding."""
+    return range(max(0, -(offset // jump)), min(pooled, (extent - 1 - offset) // jump + 1))

@@ -3,16 +3,38 @@
 Measured on 2 cores of an AMD EPYC with AVX-512 and bfloat16 instructions, torch 2.14, for the layers of S 16x4.
 """
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-# Numbers of an MLP's hidden layer, without a backward pass. Layers over the first are computed by as many at a time as the
-# second says, 4 MiB in float32, which stay in a processor's cache: the first block takes 24 ms instead of 53 (bfloat16: 14
-# instead of 28). Smaller ones gain nothing.
+# Numbers of an MLP's hidden layer. Layers over the first are computed by as many at a time as the second says, 4 MiB in
+# float32, which stay in a processor's cache: the first block takes 24 ms instead of 53 (bfloat16: 14 instead of 28). Smaller
+# ones gain nothing.
 HIDDEN_AT_ONCE, HIDDEN_AT_A_TIME = 2**22, 2**20
+# Channels up to which such a layer is computed again in the backward pass instead of being kept.
+NARROW = 192
+# Tokens from which the gradient of a linear layer's input is computed by the faster of the kernels for forward passes.
+MANY_TOKENS = 1024
+
+
+class MlpPlan(NamedTuple):
+    """How an MLP is computed: tokens at a time, and whether the hidden layer is kept for the backward pass."""
+
+    step: int
+    keep: bool
+
+
+def mlp_plan(device: str, num_tokens: int, weight1: Sequence[int], *, needs_grad: bool = False) -> MlpPlan:
+    """The plan for ``num_tokens`` tokens and a first layer [H, C]."""
+    hidden, channels = weight1
+    if device != "cpu" or num_tokens * hidden <= HIDDEN_AT_ONCE:
+        return MlpPlan(max(1, num_tokens), keep=needs_grad)
+    return MlpPlan(max(1, HIDDEN_AT_A_TIME // hidden), keep=needs_grad and channels > NARROW)
 
 
 def attention_kernel(device: str, dtype: torch.dtype) -> str:
@@ -25,12 +47,11 @@ def attention_kernel(device: str, dtype: torch.dtype) -> str:
     return "chunked" if device == "cpu" and dtype == torch.bfloat16 else "fused"
 
 
-def linear_kernel(device: str, dtype: torch.dtype, *, needs_grad: bool) -> str:
+def linear_kernel(device: str, dtype: torch.dtype) -> str:
     """``matmul``, or ``convolution`` of size 1 over the tokens as a channels-last picture."""
     # float32 on a CPU: 446 ms against 508 ms. oneDNN's convolution adds the bias as it writes, where the product first fills
     # its result with the bias; and it has AVX-512 kernels on processors where MKL uses none. bfloat16: 217 against 222 ms.
-    # A backward pass through oneDNN's is slower than through the product.
-    return "convolution" if device == "cpu" and dtype != torch.float16 and not needs_grad else "matmul"
+    return "convolution" if device == "cpu" and dtype != torch.float16 else "matmul"
 
 
 def conv_dtype(device: str, dtype: torch.dtype, *, needs_grad: bool) -> torch.dtype:
@@ -54,9 +75,45 @@ def no_autocast(device: str) -> AbstractContextManager[object]:
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """A linear map of contiguous tokens [..., C] by weight [O, C] -> [..., O]."""
-    needs_grad = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
-    if torch.compiler.is_compiling() or linear_kernel(x.device.type, x.dtype, needs_grad=needs_grad) == "matmul":
+    if torch.compiler.is_compiling() or linear_kernel(x.device.type, x.dtype) == "matmul":
         return F.linear(x, weight, bias)
+    if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
+        return _Linear.apply(x, weight, bias)
+    return _convolve(x, weight, bias)
+
+
+def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     picture = x.reshape(1, -1, 1, x.shape[-1]).permute(0, 3, 1, 2)
     out = F.conv2d(picture, weight[:, :, None, None], bias)
     return out.permute(0, 2, 3, 1).reshape(*x.shape[:-1], weight.shape[0])
+
+
+def input_gradient(grad: Tensor, weight: Tensor) -> Tensor:
+    """Gradient [..., C] of a linear map's input, from that of its result [..., O] and its weight [O, C], both of one dtype."""
+    # It is a linear map itself. On a CPU in float32, 50,178 tokens by 384 x 96: 19 ms instead of 29; 3,138 by 1536 x 384: 18 ms
+    # instead of 19. With few tokens the weight, which oneDNN puts into another order, costs more than is won.
+    many = grad.shape.numel() >= MANY_TOKENS * grad.shape[-1]
+    if many and linear_kernel(grad.device.type, grad.dtype) == "convolution":
+        return _convolve(grad, weight.t(), None)
+    return grad @ weight
+
+
+class _Linear(torch.autograd.Function):
+    """A convolution of size 1 whose backward pass is products: that of oneDNN's convolution is slower."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.dtype = compute_dtype(x)
+        x = x.to(ctx.dtype)
+        ctx.save_for_backward(x, weight, bias)
+        return _convolve(x, weight.to(ctx.dtype), bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, bias = ctx.saved_tensors
+        rows = grad.reshape(-1, grad.shape[-1])
+        into_x = input_gradient(grad, weight.to(ctx.dtype)) if ctx.needs_input_grad[0] else None
+        into_weight = (rows.t() @ x.reshape(-1, x.shape[-1])).to(weight.dtype) if ctx.needs_input_grad[1] else None
+        into_bias = None if bias is None else rows.sum(dim=0, dtype=bias.dtype)
+        return into_x, into_weight, into_bias

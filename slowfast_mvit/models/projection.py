@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
-from slowfast_mvit.models.kernels import compute_dtype, linear
+from slowfast_mvit.models.kernels import compute_dtype, input_gradient, linear
 
 
 class Linear(NamedTuple):
@@ -46,6 +47,7 @@ class _Project(torch.autograd.Function):
         return tuple(linear(_select(normed, map_.rows), map_.weight, map_.bias) for map_ in _linears(flat))
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, gain, shift, mean, scale, *flat = ctx.saved_tensors
         dtype = grads[0].dtype
@@ -53,7 +55,7 @@ class _Project(torch.autograd.Function):
         into_normed: Tensor | None = None
         into_flat: list[Tensor | None] = []
         for grad, (weight, bias, rows) in zip(grads, _linears(flat), strict=True):
-            part = grad @ weight.to(dtype)
+            part = input_gradient(grad, weight.to(dtype))
             if rows is None:
                 into_normed = part if into_normed is None else into_normed.add_(part)
             else:

@@ -47,24 +47,29 @@ def query_terms(q: Tensor, tables: Sequence[Tensor | None], q_grid: Sequence[int
     Returns:
         [B, N, heads, E]: for each axis that has a table, one column per key position on that axis.
     """
-    B, N, heads, D = q.shape
+    B, _, heads, D = q.shape
+    outer, P, W = tuple(q_grid[:-1]), prod(q_grid[:-1]), q_grid[-1]
+    vectors = {
+        axis: position_vectors(table, q_grid[axis], k_grid[axis]).to(q.dtype)
+        for axis, table in enumerate(tables)
+        if table is not None
+    }
+    last = vectors.pop(len(outer), None)
     terms = []
-    for axis, table in enumerate(tables):
-        if table is None:
-            continue
-        Q, K = q_grid[axis], k_grid[axis]
-        vectors = position_vectors(table, Q, K).to(q.dtype).transpose(1, 2)
-        outer, inner = B * prod(q_grid[:axis]), prod(q_grid[axis + 1 :]) * heads
-        # A product per place on the axis. Its queries are taken where they lie, as rows along the inner axes or along the outer
-        # ones, whichever are more: the queries are never copied, and the vectors are repeated along the fewer.
-        volume = q.reshape(outer, Q, inner, D)
-        if outer <= inner:
-            term = volume.flatten(0, 1) @ vectors.repeat(outer, 1, 1)
-        else:
-            rows = volume.flatten(1, 2).transpose(0, 1) @ vectors.repeat_interleave(inner, dim=0)
-            term = rows.transpose(0, 1)
-        terms.append(term.reshape(B, N, heads, K))
-    return torch.cat(terms, dim=-1)
+    # No query is copied. Those of a row of the grid share their vectors of all axes but the last, hence one product for these;
+    # those of a column share the vectors of the last axis.
+    if vectors:
+        of_rows = [
+            part.reshape(*(Q if axis == i else 1 for i, Q in enumerate(outer)), *part.shape[1:]).expand(*outer, -1, -1)
+            for axis, part in vectors.items()
+        ]
+        shared = torch.cat(of_rows, dim=-2).reshape(P, -1, D)
+        terms.append((q.reshape(B, P, W * heads, D) @ shared.transpose(1, 2)).reshape(B, P, W, heads, -1))
+    if last is not None:
+        columns = q.reshape(B * P, W * heads, D).transpose(0, 1)  # [W * heads, B * P, D]
+        term = columns @ last.transpose(1, 2).repeat_interleave(heads, dim=0)
+        terms.append(term.transpose(0, 1).reshape(B, P, W, heads, -1))
+    return torch.cat(terms, dim=-1).flatten(1, 2)
 
 
 @cached_table(256)

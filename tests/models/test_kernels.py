@@ -4,7 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from slowfast_mvit.models.kernels import attention_kernel, conv_dtype, linear, linear_kernel
+from slowfast_mvit.models import kernels
+from slowfast_mvit.models.kernels import attention_kernel, conv_dtype, input_gradient, linear, linear_kernel, mlp_plan
 
 F32, BF16, F16 = torch.float32, torch.bfloat16, torch.float16
 
@@ -13,9 +14,9 @@ F32, BF16, F16 = torch.float32, torch.bfloat16, torch.float16
     ("device", "dtype", "needs_grad", "attention", "product", "pool"),
     [
         ("cpu", F32, False, "fused", "convolution", F32),
-        ("cpu", F32, True, "fused", "matmul", F32),
+        ("cpu", F32, True, "fused", "convolution", F32),
         ("cpu", BF16, False, "chunked", "convolution", BF16),
-        ("cpu", BF16, True, "chunked", "matmul", F32),
+        ("cpu", BF16, True, "chunked", "convolution", F32),
         ("cpu", F16, False, "fused", "matmul", F16),
         ("cpu", F16, True, "fused", "matmul", F32),
         ("cuda", F32, False, "fused", "matmul", F32),
@@ -28,7 +29,7 @@ F32, BF16, F16 = torch.float32, torch.bfloat16, torch.float16
 )
 def test_choice(device, dtype, needs_grad, attention, product, pool):
     assert attention_kernel(device, dtype) == attention
-    assert linear_kernel(device, dtype, needs_grad=needs_grad) == product
+    assert linear_kernel(device, dtype) == product
     assert conv_dtype(device, dtype, needs_grad=needs_grad) == pool
 
 
@@ -45,3 +46,35 @@ def test_a_linear_layer_is_the_same_by_either_kernel(shape, bias):
             rough = linear(x.bfloat16(), weight, shift)
     assert rough.dtype == BF16
     torch.testing.assert_close(rough.float(), expected, rtol=0.02, atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("device", "tokens", "weight", "needs_grad", "plan"),
+    [
+        ("cpu", 25089, (384, 96), False, (2730, False)),
+        ("cpu", 25089, (384, 96), True, (2730, False)),  # narrow: computed again
+        ("cpu", 12546, (768, 192), True, (1365, False)),
+        ("cpu", 1569, (1536, 384), True, (1569, True)),
+        ("cpu", 3138, (1536, 384), True, (682, True)),  # wide: kept
+        ("cpu", 3138, (1536, 384), False, (682, False)),
+        ("cpu", 0, (8, 2), True, (1, True)),
+        ("cuda", 25089, (384, 96), True, (25089, True)),
+        ("cuda", 25089, (384, 96), False, (25089, False)),
+    ],
+)
+def test_plan_of_the_mlp(device, tokens, weight, needs_grad, plan):
+    assert mlp_plan(device, tokens, weight, needs_grad=needs_grad) == plan
+
+
+@pytest.mark.parametrize("many", [1, 10**6])
+@pytest.mark.parametrize("bias", [True, False])
+def test_gradients_of_a_linear_layer(monkeypatch, many, bias):
+    monkeypatch.setattr(kernels, "MANY_TOKENS", many)
+    x, weight = torch.randn(3, 7, 12, requires_grad=True), torch.randn(9, 12, requires_grad=True)
+    inputs = [x, weight, *([torch.randn(9, requires_grad=True)] if bias else [])]
+    grad = torch.randn(3, 7, 9)
+    shift = inputs[2] if bias else None
+    ours, theirs = (torch.autograd.grad(f(x, weight, shift), inputs, grad) for f in (linear, F.linear))
+    for got, want in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(input_gradient(grad, weight.detach()), grad @ weight.detach(), rtol=1e-5, atol=1e-5)
