@@ -20,11 +20,13 @@ from slowfast_mvit.errors import UserError
 SEPARATORS = (" ", ",", "\t", ";")
 VIDEO_SUFFIXES = frozenset({".mp4", ".webm", ".mkv", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv", ".flv"})
 LABEL_FILE = "labels.json"
-# A path that ends as videos do, a separator, and a label that may then hold spaces.
+_IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+_LISTED_SUFFIXES = VIDEO_SUFFIXES | _IMAGE_SUFFIXES  # ImageNet's lists are read here too
+# A path that ends as videos or images do, a separator, and a label that may then hold spaces.
 _VIDEO_THEN_LABEL = re.compile(
-    rf"(.*(?:{'|'.join(map(re.escape, sorted(VIDEO_SUFFIXES)))}))([ ,\t;])(.*\S.*)", re.IGNORECASE
+    rf"(.*(?:{'|'.join(map(re.escape, sorted(_LISTED_SUFFIXES)))}))([ ,\t;])(.*\S.*)", re.IGNORECASE
 )
-_PATH_HEADERS = frozenset({"path", "video", "video_path", "video_name", "file", "filename", "file_name"})
+_PATH_HEADERS = frozenset({"path", "video", "video_path", "video_name", "file", "filename", "file_name", "image"})
 _LABEL_HEADERS = frozenset({"label", "labels", "class", "class_id", "class_name", "label_name", "category", "action"})
 
 
@@ -203,7 +205,7 @@ def _unquote(text: str) -> str:
 
 
 def _is_video(path: str) -> bool:
-    return Path(path).suffix.lower() in VIDEO_SUFFIXES
+    return Path(path).suffix.lower() in _LISTED_SUFFIXES
 
 
 def _is_header(rows: list[tuple[str, str]]) -> bool:

@@ -106,6 +106,14 @@ def test_list_files_as_for_videos(tmp_path, ending):
     assert val.label_names == ("big dog", "cat") and val.labels.tolist() == [1, 0]
 
 
+def test_names_of_labels_may_hold_spaces_and_lists_a_header(tmp_path):
+    make(tmp_path, ["a cat.JPEG", "b.png"])
+    (tmp_path / "val.csv").write_text("image label\na cat.JPEG tiger cat\nb.png great white shark\n")
+    images = read_images(tmp_path, "val", num_classes=2)
+    assert images.names.tolist() == ["a cat.JPEG", "b.png"] and images.labels.tolist() == [1, 0]
+    assert images.label_names == ("great white shark", "tiger cat")
+
+
 def test_odd_names_of_files(tmp_path):
     name = os.fsdecode(b"caf\xc3\xa9 \xff.jpg")  # not all of it is UTF-8
     make(tmp_path, [f"val/c/{name}", "val/c/naïve.JPG"])
