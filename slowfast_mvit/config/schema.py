@@ -77,8 +77,12 @@ class Test:
         "", "File or URL of weights to test; empty: what was just trained, else the last checkpoint in OUTPUT_DIR"
     )
     CHECKPOINT_TYPE: str = key("pytorch", "Format of that file", choices=("pytorch",))
-    NUM_ENSEMBLE_VIEWS: int = key(10, "Clips per video; -1: test with 1, 3, 5, 7 and 10. imagenet: always 1", at_least=-1)
-    NUM_SPATIAL_CROPS: int = key(3, "Crops per clip: 1 (centre) or 3 (left, centre, right). imagenet: always 1", choices=(1, 3))
+    NUM_ENSEMBLE_VIEWS: int = key(
+        10, "Clips per video; -1: test with 1, 3, 5, 7 and 10. imagenet: always 1", at_least=-1
+    )
+    NUM_SPATIAL_CROPS: int = key(
+        3, "Crops per clip: 1 (centre) or 3 (left, centre, right). imagenet: always 1", choices=(1, 3)
+    )
     NUM_TEMPORAL_CLIPS: tuple[int, ...] = key(
         (), "Test once with each of these numbers of clips, in place of NUM_ENSEMBLE_VIEWS", at_least=1
     )
@@ -104,7 +108,9 @@ class Aug:
 
     ENABLE: bool = key(False, "RandAugment or colour jitter, and random erasing")
     NUM_SAMPLE: int = key(1, "Augmented copies of each training video (repeated augmentation)", at_least=1)
-    COLOR_JITTER: float | None = key(0.4, "Brightness, contrast and saturation times 1 +- this; unused with RandAugment", at_least=0)
+    COLOR_JITTER: float | None = key(
+        0.4, "Brightness, contrast and saturation times 1 +- this; unused with RandAugment", at_least=0
+    )
     AA_TYPE: str = key("rand-m9-mstd0.5-inc1", "RandAugment policy; empty: none")
     INTERPOLATION: str = key(
         "bicubic", "Interpolation of RandAugment's geometric operations", choices=("bicubic", "bilinear")
@@ -146,9 +152,13 @@ class Data:
         choices=("pyav", "decord", "frames"),
     )
     NUM_FRAMES: int = key(8, "Frames of a clip", at_least=1)
-    SAMPLING_RATE: int = key(8, "Source frames per frame of a clip; unused by ssv2, whose clips span the video", at_least=1)
+    SAMPLING_RATE: int = key(
+        8, "Source frames per frame of a clip; unused by ssv2, whose clips span the video", at_least=1
+    )
     TARGET_FPS: int = key(30, "Frame rate at which SAMPLING_RATE counts", at_least=1)
-    USE_OFFSET_SAMPLING: bool = key(False, "Test clips from the first to the last frame, at equal distances; unused by ssv2")
+    USE_OFFSET_SAMPLING: bool = key(
+        False, "Test clips from the first to the last frame, at equal distances; unused by ssv2"
+    )
     TRAIN_CROP_SIZE: int = key(224, "Side of the training crop in pixels", at_least=1)
     TEST_CROP_SIZE: int = key(256, "Side of the test crop in pixels", at_least=1)
     TRAIN_JITTER_SCALES: tuple[int, ...] = key(
@@ -193,7 +203,10 @@ class Data:
         "outputs, and validation and tests are on its images by these outputs alone",
     )
     IN_VAL_CROP_RATIO: float = key(
-        0.875, "ImageNet test: crop side over resized short side; 0: both sides are resized straight to the crop", at_least=0, at_most=1
+        0.875,
+        "ImageNet test: crop side over resized short side; 0: both sides are resized straight to the crop",
+        at_least=0,
+        at_most=1,
     )
 
 

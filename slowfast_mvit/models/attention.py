@@ -24,7 +24,6 @@ from slowfast_mvit.models.pooling import (
     split_prefix,
 )
 from slowfast_mvit.models.projection import Linear, project
-from slowfast_mvit.models.recompute import recompute
 from slowfast_mvit.models.relpos import key_codes, query_terms
 from slowfast_mvit.models.windows import from_windows, shift_mask, to_windows, window_counts
 
@@ -110,9 +109,7 @@ class PoolingAttention(nn.Module):
         grid = tuple(grid)
         if pool is None:
             return x.unflatten(-1, (len(names), self.num_heads, -1)).unbind(2), grid
-        # Of a learned pool only its input is kept: a depthwise convolution costs a fiftieth of a block.
-        heads = recompute(lambda tokens: self._pooled(tokens, grid, names, pool), x)
-        return heads, pooled_grid(grid, pool)
+        return self._pooled(x, grid, names, pool), pooled_grid(grid, pool)
 
     def _pooled(self, x: Tensor, grid: Axes, names: str, pool: PoolSpec) -> tuple[Tensor, ...]:
         prefix, tokens = split_prefix(x, self.num_prefix)

@@ -42,7 +42,7 @@ def mlp(
     x: Tensor, norm: nn.LayerNorm, fc1: nn.Linear, fc2: nn.Linear, skip: nn.Linear | None = None
 ) -> tuple[Tensor, ...]:
     """``fc2(gelu(fc1(norm(x))))`` of tokens x [B, N, C]: [B, N, O]; and ``skip(norm(x))`` [B, N, O] where it is given."""
-    flat = (norm.weight, norm.bias, fc1.weight, fc1.bias, fc2.weight, fc2.bias)
+    flat: tuple[Tensor, ...] = (norm.weight, norm.bias, fc1.weight, fc1.bias, fc2.weight, fc2.bias)
     if skip is not None:
         flat = (*flat, skip.weight, skip.bias)
     if torch.compiler.is_compiling():  # a compiler makes its own plan of what to keep, and of what fits into the cache

@@ -1,5 +1,6 @@
 """Clip spans, starts of views and frame indices, against tables worked by hand."""
 
+import itertools
 from fractions import Fraction
 
 import numpy as np
@@ -246,7 +247,7 @@ def test_clips_of_segments(frames, segments, clips):
     assert (np.diff(indices[:, whole], axis=0) > 0).all()
     # The official rule, in its own words, for one clip and for the middle one of an odd number.
     if clips % 2:
-        official = [(int(a) + int(b)) // 2 for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+        official = [(int(a) + int(b)) // 2 for a, b in itertools.pairwise(bounds)]
         assert indices[clips // 2].tolist() == official
 
 
