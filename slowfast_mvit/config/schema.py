@@ -199,8 +199,8 @@ class Data:
     )
     IN22k_VAL_IN1K: str = key(
         "",
-        "Folder of ImageNet-1K beside ImageNet-21K in PATH_TO_DATA_DIR: its train/ is trained on too, its classes are the first "
-        "outputs, and validation and tests are on its images by these outputs alone",
+        "Folder of ImageNet-1K beside ImageNet-21K in PATH_TO_DATA_DIR: its train/ is trained on too, its classes are the "
+        "first outputs, and validation and tests are on its images by these outputs alone",
     )
     IN_VAL_CROP_RATIO: float = key(
         0.875,
