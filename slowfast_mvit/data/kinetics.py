@@ -26,6 +26,10 @@ _LISTED_SUFFIXES = VIDEO_SUFFIXES | _IMAGE_SUFFIXES  # ImageNet's lists are read
 _VIDEO_THEN_LABEL = re.compile(
     rf"(.*(?:{'|'.join(map(re.escape, sorted(_LISTED_SUFFIXES)))}))([ ,\t;])(.*\S.*)", re.IGNORECASE
 )
+# A path, a separator, and a label in quotes, which may hold the separator.
+_QUOTED_LABEL = re.compile(r'(.*\S) *([ ,\t;]) *("(?:[^"]|"")*")')
+# Several numbers with anything but commas between them.
+_SEVERAL_NUMBERS = re.compile(r"-?\d+(?:[\s;|/]+-?\d+)+")
 _PATH_HEADERS = frozenset({"path", "video", "video_path", "video_name", "file", "filename", "file_name", "image"})
 _LABEL_HEADERS = frozenset({"label", "labels", "class", "class_id", "class_name", "label_name", "category", "action"})
 
@@ -70,16 +74,18 @@ def read_split(
         raise UserError(
             f"{root} has no {split}.csv: DATA.MULTI_LABEL True needs one, with 'path label,label,...' in its lines"
         )
+    known = tuple(label_names) or _stored_names(root)
     if not multi_label:
         _refuse_several(texts, names, source)
     labels_of = split_labels if multi_label else _only_label
     each = [labels_of(text) for text in texts]
+    if not source.is_dir():  # folders may be called anything
+        _refuse_further_fields(each, known, names, source)
     counts = [len(labels) for labels in each]
 
     def all_labels() -> set[str]:
         return {label for text in _all_labels(root, separator, columns, skip_rows) for label in labels_of(text)}
 
-    known = tuple(label_names) or _stored_names(root)
     numbers, known = _number_labels(list(chain.from_iterable(each)), known, source, all_labels)
     _check_range(numbers, num_classes, names if not multi_label else np.repeat(names, counts).tolist(), source)
     if source.is_dir():
@@ -103,7 +109,24 @@ def _refuse_several(texts: Sequence[str], names: Sequence[str], source: Path) ->
         if not text:
             raise UserError(f"{source}: {name} has no label: take it off the list, or set DATA.MULTI_LABEL True")
         if "," in text and are_numbers(text):
-            raise UserError(f"{source}: {name} has several labels, {text}: set DATA.MULTI_LABEL True")
+            raise UserError(
+                f"{source}: {name} has several labels, {text}: set DATA.MULTI_LABEL True, or name the fields of a "
+                "line in DATA.LIST_COLUMNS (as path, ignore, label)"
+            )
+
+
+def _refuse_further_fields(
+    each: Sequence[Sequence[str]], known: Sequence[str], names: Sequence[str], source: Path
+) -> None:
+    """Fields between path and label must not be read as a name of a label, ``5 12``."""
+    for labels, name in zip(each, names, strict=True):
+        strange = [label for label in labels if _SEVERAL_NUMBERS.fullmatch(label) and label not in known]
+        if strange:
+            raise UserError(
+                f"{source}: after {name} comes {strange[0]!r}, which is no label: name the fields of a line in "
+                "DATA.LIST_COLUMNS (as path, ignore, label), or join several labels of a video by commas "
+                "(DATA.MULTI_LABEL True)"
+            )
 
 
 def _read_fields(
@@ -187,6 +210,8 @@ def _split_line(line: str, separator: str, columns: Sequence[str]) -> tuple[str,
     """(path, label) of a line, or None if it has too few fields. The path takes up what is left over."""
     if not columns:
         named = _VIDEO_THEN_LABEL.match(line)
+        if named is None or named[2] != separator:
+            named = _QUOTED_LABEL.fullmatch(line)
         if named and named[2] == separator:
             return _unquote(named[1]), _unquote(named[3].strip())
     columns = list(columns) or ["path", "label"]

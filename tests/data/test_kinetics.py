@@ -410,3 +410,32 @@ def test_missing_files_may_be_listed_where_they_are_looked_for_later(root):
     touch(root / "a.mp4")
     videos = read_split(root, "train", num_classes=2, must_exist=False)
     assert videos.paths.tolist() == [f"{root}/a.mp4", f"{root}/gone.mp4"]
+
+
+@pytest.mark.parametrize(
+    "text", ["a.mp4 12 1\nb.mp4 40 0\n", "a.mp4\t12\t1\nb.mp4\t40\t0\n", "a.mp4;12;1\nb.mp4;40;0\n"]
+)
+def test_further_fields_are_no_names_of_labels(root, text):
+    (root / "train.csv").write_text(text)
+    with pytest.raises(
+        UserError, match=r"after a\.mp4 comes '12.+1', which is no label: name the fields .* DATA\.LIST_COLUMNS"
+    ):
+        read_split(root, "train", num_classes=2, must_exist=False)
+    separator = text[5]
+    found = read_split(
+        root, "train", num_classes=2, must_exist=False, separator=separator, columns=("path", "ignore", "label")
+    )
+    assert (found.names.tolist(), found.labels.tolist()) == (["a.mp4", "b.mp4"], [1, 0])
+
+
+def test_names_of_labels_may_be_numbers_where_they_are_known(root):
+    (root / "labels.json").write_text(json.dumps(["1 2", "3 4"]))
+    put(root, "train", "a.mp4 3 4\nb.mp4 1 2\n")
+    assert read_split(root, "train", num_classes=2).labels.tolist() == [1, 0]
+
+
+def test_folders_called_by_numbers_are_names(root):
+    for name in ("1 2/a.mp4", "10/b.mp4x", "3 4/c.mp4"):
+        touch(root / "train" / name)
+    found = read_split(root, "train", num_classes=2)
+    assert found.label_names == ("1 2", "3 4") and found.labels.tolist() == [0, 1]

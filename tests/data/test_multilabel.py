@@ -118,3 +118,16 @@ def test_folders_of_classes_have_one_label_each(tmp_path):
     (tmp_path / "train" / "run" / "a.mp4").touch()
     with pytest.raises(UserError, match=r"has no train.csv: DATA.MULTI_LABEL True needs one"):
         read_split(tmp_path, "train", num_classes=5, multi_label=True)
+
+
+@pytest.mark.parametrize("separator", [" ", ",", "\t", ";"])
+def test_quoted_labels_of_folders_of_frames(tmp_path, separator):
+    """The first line, whose label alone has a comma, is no header."""
+    found = read(tmp_path, f'a{separator}"4,1"\nsome b{separator}3\nc{separator}""\n', separator=separator)
+    assert found.names.tolist() == ["a", "some b", "c"]
+    assert [np.flatnonzero(row).tolist() for row in found.labels] == [[1, 4], [3], []]
+
+
+@pytest.mark.parametrize("text", ["a.mp4 3 1\nb.mp4 0 2\n", "a.mp4 3;1\nb.mp4 0;2\n"])
+def test_labels_joined_by_something_else(tmp_path, text):
+    assert "join several labels of a video by commas" in refusal(tmp_path, text)
