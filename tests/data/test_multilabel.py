@@ -128,6 +128,5 @@ def test_quoted_labels_of_folders_of_frames(tmp_path, separator):
     assert [np.flatnonzero(row).tolist() for row in found.labels] == [[1, 4], [3], []]
 
 
-@pytest.mark.parametrize("text", ["a.mp4 3 1\nb.mp4 0 2\n", "a.mp4 3;1\nb.mp4 0;2\n"])
-def test_labels_joined_by_something_else(tmp_path, text):
-    assert "join several labels of a video by commas" in refusal(tmp_path, text)
+def test_labels_joined_by_something_else(tmp_path):
+    assert "join several labels of a video by commas" in refusal(tmp_path, "a.mp4 3 1\nb.mp4 0 2\n")
