@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
 
 from slowfast_mvit.config.check_baselines import BASELINE_RULES
-from slowfast_mvit.config.check_images import IMAGE_RULES
+from slowfast_mvit.config.check_images import IMAGE_RULES, used_datasets
 from slowfast_mvit.config.check_mvit import MVIT_RULES, Rule
 from slowfast_mvit.config.keys import get_value, range_problem
 from slowfast_mvit.config.schema import Config, all_keys
@@ -58,12 +58,11 @@ def _clip_numbers(config: Config) -> Iterator[str]:
 
 
 def _short_side(config: Config) -> Iterator[str]:
-    side, crop = config.TEST.SHORT_SIDE, config.DATA.TEST_CROP_SIZE
-    if not side or not config.TEST.ENABLE:
-        return
-    if config.TEST.DATASET not in ("kinetics", "ssv2"):
-        yield f"TEST.SHORT_SIDE: it is for kinetics and ssv2, and not for {config.TEST.DATASET}; set it to 0"
-    elif side < crop:
+    side, crop, used = config.TEST.SHORT_SIDE, config.DATA.TEST_CROP_SIZE, used_datasets(config)
+    others = sorted(used - {"kinetics", "ssv2"})
+    if side and others:
+        yield f"TEST.SHORT_SIDE: it is for kinetics and ssv2, and not for {', '.join(others)}; set it to 0"
+    elif side and used and side < crop:
         yield f"TEST.SHORT_SIDE: {side} is less than DATA.TEST_CROP_SIZE {crop}; set it to {crop} or more, or to 0"
 
 
@@ -79,6 +78,20 @@ def _one_crop_side(config: Config) -> Iterator[str]:
         yield (
             f"DATA.TEST_CROP_SIZE: {crop} does not fit: with TEST.NUM_SPATIAL_CROPS 1 the short side of a test frame "
             f"is DATA.TRAIN_JITTER_SCALES[0], {short_side}; set that to {crop} or more, or NUM_SPATIAL_CROPS to 3"
+        )
+
+
+def _validation_crop_fits(config: Config) -> Iterator[str]:
+    """A validation while training has one crop, whatever the test has."""
+    crop, short_side = config.DATA.TEST_CROP_SIZE, config.DATA.TRAIN_JITTER_SCALES[0]
+    # Where the test has one crop or the training crop does not fit either, the rules beside this one say so.
+    tests_so = config.TEST.ENABLE and config.TEST.NUM_SPATIAL_CROPS == 1
+    trains_so = not config.DATA.TRAIN_JITTER_SCALES_RELATIVE and short_side < config.DATA.TRAIN_CROP_SIZE
+    validates = config.TRAIN.ENABLE and config.TRAIN.DATASET == "kinetics" and not config.TEST.SHORT_SIDE
+    if validates and not tests_so and not trains_so and crop > short_side:
+        yield (
+            f"DATA.TEST_CROP_SIZE: {crop} does not fit: a validation has one crop, of frames whose short side is "
+            f"DATA.TRAIN_JITTER_SCALES[0], {short_side}; set that to {crop} or more"
         )
 
 
@@ -123,15 +136,9 @@ def _list_columns(config: Config) -> Iterator[str]:
         yield f"DATA.LIST_COLUMNS: {list(columns)} must name path once and label once; other fields are ignore"
 
 
-def _datasets(config: Config) -> set[str]:
-    """The data sets that the job reads."""
-    train = {config.TRAIN.DATASET} if config.TRAIN.ENABLE else set()
-    return train | ({config.TEST.DATASET} if config.TEST.ENABLE else set())
-
-
 def _same_dataset(config: Config) -> Iterator[str]:
     train, test = config.TRAIN.DATASET, config.TEST.DATASET
-    if _datasets(config) == {"kinetics", "ssv2"}:
+    if used_datasets(config) == {"kinetics", "ssv2"}:
         yield (
             f"TEST.DATASET: {test} samples its clips in another way than TRAIN.DATASET {train}, and both are read from one "
             "folder; set them alike"
@@ -139,13 +146,13 @@ def _same_dataset(config: Config) -> Iterator[str]:
 
 
 def _channel_order(config: Config) -> Iterator[str]:
-    used = _datasets(config)
+    used = used_datasets(config)
     if config.DATA.REVERSE_INPUT_CHANNEL and used - {"ssv2"}:
         yield "DATA.REVERSE_INPUT_CHANNEL: frames are RGB here, and BGR input is not offered; set it to False"
 
 
 def _boxes(config: Config) -> Iterator[str]:
-    used = _datasets(config)
+    used = used_datasets(config)
     if "ava" in used and not config.DETECTION.ENABLE:
         yield "DETECTION.ENABLE: the data set ava has boxes; set it to True"
     if config.DETECTION.ENABLE and used & {"kinetics", "ssv2", "imagenet"}:
@@ -163,7 +170,7 @@ def _mixup_loss(config: Config) -> Iterator[str]:
 def _several_labels(config: Config) -> Iterator[str]:
     if not config.DATA.MULTI_LABEL:
         return
-    others = sorted(_datasets(config) - {"kinetics"})
+    others = sorted(used_datasets(config) - {"kinetics"})
     if others:
         yield f"DATA.MULTI_LABEL: {', '.join(others)} has labels of its own; set it to False, or the data sets to kinetics"
     if config.TRAIN.ENABLE and config.MODEL.LOSS_FUNC not in ("bce", "bce_logit"):
@@ -180,6 +187,12 @@ def _mixup_batch(config: Config) -> Iterator[str]:
             f"MIXUP.PROB: {config.MIXUP.PROB} mixes clips of a batch, and there is only {clips}; "
             "raise TRAIN.BATCH_SIZE or AUG.NUM_SAMPLE, or set MIXUP.PROB to 0"
         )
+
+
+def _mixup_alphas(config: Config) -> Iterator[str]:
+    mixes = config.TRAIN.ENABLE and config.MIXUP.ENABLE and config.MIXUP.PROB > 0
+    if mixes and config.MIXUP.ALPHA == config.MIXUP.CUTMIX_ALPHA == 0:
+        yield "MIXUP.ALPHA: 0, and CUTMIX_ALPHA 0 too, leave nothing to mix by; set one above 0, or MIXUP.PROB to 0"
 
 
 def _scaling(config: Config) -> Iterator[str]:
@@ -252,6 +265,8 @@ RULES: Mapping[Rule, tuple[str, ...]] = MappingProxyType(
         _views: ("TEST.NUM_ENSEMBLE_VIEWS",),
         _clip_numbers: ("TEST.NUM_TEMPORAL_CLIPS",),
         _short_side: (
+            "TRAIN.ENABLE",
+            "TRAIN.DATASET",
             "TEST.ENABLE",
             "TEST.DATASET",
             "TEST.SHORT_SIDE",
@@ -265,6 +280,17 @@ RULES: Mapping[Rule, tuple[str, ...]] = MappingProxyType(
             "TEST.SHORT_SIDE",
             "DATA.TEST_CROP_SIZE",
             "DATA.TRAIN_JITTER_SCALES",
+        ),
+        _validation_crop_fits: (
+            "TRAIN.ENABLE",
+            "TRAIN.DATASET",
+            "TEST.ENABLE",
+            "TEST.NUM_SPATIAL_CROPS",
+            "TEST.SHORT_SIDE",
+            "DATA.TRAIN_CROP_SIZE",
+            "DATA.TEST_CROP_SIZE",
+            "DATA.TRAIN_JITTER_SCALES",
+            "DATA.TRAIN_JITTER_SCALES_RELATIVE",
         ),
         _train_crop_fits: (
             "TRAIN.ENABLE",
@@ -323,6 +349,13 @@ RULES: Mapping[Rule, tuple[str, ...]] = MappingProxyType(
             "TRAIN.BATCH_SIZE",
             "AUG.NUM_SAMPLE",
             "MIXUP.ENABLE",
+            "MIXUP.PROB",
+        ),
+        _mixup_alphas: (
+            "TRAIN.ENABLE",
+            "MIXUP.ENABLE",
+            "MIXUP.ALPHA",
+            "MIXUP.CUTMIX_ALPHA",
             "MIXUP.PROB",
         ),
         _scaling: (

@@ -9,7 +9,7 @@ from slowfast_mvit.config.schema import Config
 IMAGE_SETS = frozenset({"imagenet", "coco"})
 
 
-def _datasets(config: Config) -> set[str]:
+def used_datasets(config: Config) -> set[str]:
     """The data sets that the job reads."""
     train = {config.TRAIN.DATASET} if config.TRAIN.ENABLE else set()
     return train | ({config.TEST.DATASET} if config.TEST.ENABLE else set())
@@ -20,7 +20,7 @@ def images_or_video(config: Config) -> str:
 
     It is asked for when a job starts, since a config that only describes a model names no data set.
     """
-    used = _datasets(config)
+    used = used_datasets(config)
     takes_images = config.MODEL.ARCH == "mvit" and num_axes(config) == 2
     wrong = sorted(used - IMAGE_SETS if takes_images else used & IMAGE_SETS)
     if not wrong:
@@ -37,12 +37,12 @@ def images_or_video(config: Config) -> str:
 
 
 def _joint_set(config: Config) -> Iterator[str]:
-    data, used = config.DATA, _datasets(config)
-    given = {"DATA.IN22k_VAL_IN1K": bool(data.IN22k_VAL_IN1K), "DATA.IN22K_TRAINVAL": data.IN22K_TRAINVAL}
+    used, root_1k, takes_both = used_datasets(config), config.DATA.IN22k_VAL_IN1K, config.DATA.IN22K_TRAINVAL
+    given = {"DATA.IN22k_VAL_IN1K": bool(root_1k), "DATA.IN22K_TRAINVAL": takes_both}
     for name, is_given in given.items():
         if is_given and used - {"imagenet"}:
             yield f"{name}: it is for imagenet, and not for {', '.join(sorted(used - {'imagenet'}))}; leave it out"
-    if data.IN22K_TRAINVAL and not data.IN22k_VAL_IN1K and "imagenet" in used:
+    if takes_both and not root_1k and "imagenet" in used:
         yield (
             "DATA.IN22K_TRAINVAL: no images are left to validate on; set DATA.IN22k_VAL_IN1K to the folder of ImageNet-1K, or "
             "this to False"

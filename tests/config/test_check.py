@@ -8,6 +8,7 @@ from slowfast_mvit.config.load import ConfigError, load_config_text
 from slowfast_mvit.config.schema import Config, all_keys
 
 GOOD = "DATA:\n  TEST_CROP_SIZE: 224\n"
+INCEPTION = "DATA.TRAIN_JITTER_SCALES_RELATIVE=[0.08, 1.0];DATA.TRAIN_JITTER_ASPECT_RELATIVE=[0.75, 1.3333]"
 
 
 def found(overrides: str) -> list[str]:
@@ -33,9 +34,9 @@ def found(overrides: str) -> list[str]:
             "TEST.NUM_ENSEMBLE_VIEWS: 0 tests nothing; set 1 or more, or -1 for 1, 3, 5, 7 and 10",
         ),
         (
-            "DATA.TEST_CROP_SIZE=320",
-            "DATA.TEST_CROP_SIZE: 320 differs from DATA.TRAIN_CROP_SIZE 224, and MViT's position tables have one size; "
-            "set both to 224 or both to 320",
+            "DATA.TEST_CROP_SIZE=240",
+            "DATA.TEST_CROP_SIZE: 240 differs from DATA.TRAIN_CROP_SIZE 224, and MViT's position tables have one size; "
+            "set both to 224 or both to 240",
         ),
         (
             "DATA.TRAIN_CROP_SIZE=320;DATA.TEST_CROP_SIZE=320;TEST.NUM_SPATIAL_CROPS=1;TRAIN.ENABLE=False",
@@ -98,6 +99,19 @@ def found(overrides: str) -> list[str]:
             "MIXUP.ENABLE=True;MODEL.LOSS_FUNC=soft_cross_entropy;TRAIN.BATCH_SIZE=1",
             "MIXUP.PROB: 1.0 mixes clips of a batch, and there is only 1; raise TRAIN.BATCH_SIZE or AUG.NUM_SAMPLE, "
             "or set MIXUP.PROB to 0",
+        ),
+        (
+            "MIXUP.ENABLE=True;MODEL.LOSS_FUNC=soft_cross_entropy;MIXUP.ALPHA=0;MIXUP.CUTMIX_ALPHA=0",
+            "MIXUP.ALPHA: 0, and CUTMIX_ALPHA 0 too, leave nothing to mix by; set one above 0, or MIXUP.PROB to 0",
+        ),
+        (
+            f"{INCEPTION};DATA.TRAIN_CROP_SIZE=312;DATA.TEST_CROP_SIZE=312",
+            "DATA.TEST_CROP_SIZE: 312 does not fit: a validation has one crop, of frames whose short side is "
+            "DATA.TRAIN_JITTER_SCALES[0], 256; set that to 312 or more",
+        ),
+        (
+            "TEST.ENABLE=False;TEST.SHORT_SIDE=200",
+            "TEST.SHORT_SIDE: 200 is less than DATA.TEST_CROP_SIZE 224; set it to 224 or more, or to 0",
         ),
         (
             "SOLVER.REFERENCE_BATCH=512;SOLVER.BASE_LR_SCALE_NUM_SHARDS=True",
@@ -190,6 +204,9 @@ def test_rules_of_images(overrides: str, expected: str) -> None:
         "DATA.TRAIN_CROP_SIZE=312;DATA.TEST_CROP_SIZE=312;DATA.TRAIN_JITTER_SCALES=[356, 446]",
         "DATA.TRAIN_CROP_SIZE=320;DATA.TEST_CROP_SIZE=320;TRAIN.ENABLE=False",
         "MIXUP.ENABLE=True;TRAIN.ENABLE=False",
+        "MIXUP.ENABLE=True;MODEL.LOSS_FUNC=soft_cross_entropy;MIXUP.ALPHA=0",
+        f"{INCEPTION};DATA.TRAIN_CROP_SIZE=312;DATA.TEST_CROP_SIZE=312;TEST.SHORT_SIDE=312",
+        f"{INCEPTION};DATA.TRAIN_CROP_SIZE=312;DATA.TEST_CROP_SIZE=312;TRAIN.DATASET=ssv2;TEST.DATASET=ssv2",
         "MIXUP.ENABLE=True;MODEL.LOSS_FUNC=bce_logit",
         "MODEL.LOSS_FUNC=soft_cross_entropy;MODEL.HEAD_ACT=sigmoid",
         "DATA.MULTI_LABEL=True;MODEL.LOSS_FUNC=bce;MODEL.HEAD_ACT=sigmoid;DATA.ENSEMBLE_METHOD=max",
@@ -229,5 +246,5 @@ def test_rules_declare_the_keys_they_read(rule: object) -> None:
     if "_datasets(" in source:
         read |= {"TRAIN.ENABLE", "TRAIN.DATASET", "TEST.ENABLE", "TEST.DATASET"}
     source = source.replace("solver.", "config.SOLVER.")
-    read |= set(re.findall(r"config\.([A-Z_]+(?:\.[A-Z_0-9]+)?)", source)) & set(all_keys())
+    read |= set(re.findall(r"config\.([A-Z_]+(?:\.[A-Za-z_0-9]+)?)", source)) & set(all_keys())
     assert set(RULES[rule]) == read  # type: ignore[index]
