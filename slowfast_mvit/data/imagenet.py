@@ -253,9 +253,10 @@ def _without_repeats(images: ImageList) -> ImageList:
 
 def _of_list(videos: VideoList) -> ImageList:
     """A list file, as the reader of videos has it."""
+    # The folder before the first path that does not begin at the root of the disk; before those that do it changes nothing.
+    first = next((i for i, name in enumerate(videos.names) if not os.path.isabs(name)), 0)  # noqa: PTH117
     return ImageList(
-        # Put before a path that begins at the root of the disk, a folder changes nothing.
-        roots=(videos.paths[0].removesuffix(videos.names[0]),),
+        roots=(videos.paths[first].removesuffix(videos.names[first]),),
         root_of=np.zeros(len(videos), dtype=np.uint8),
         files=np.array([os.fsencode(name) for name in videos.names.tolist()]),
         labels=videos.labels,

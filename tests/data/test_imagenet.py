@@ -106,6 +106,16 @@ def test_list_files_as_for_videos(tmp_path, ending):
     assert val.label_names == ("big dog", "cat") and val.labels.tolist() == [1, 0]
 
 
+@pytest.mark.parametrize("whole", [0, 1])
+def test_some_paths_of_a_list_begin_at_the_root_of_the_disk(tmp_path, whole):
+    make(tmp_path, ["images/0.jpg", "images/1.jpg"])
+    names = ["images/0.jpg", "images/1.jpg"]
+    names[whole] = f"{tmp_path}/{names[whole]}"
+    (tmp_path / "train.csv").write_text("".join(f"{name} 0\n" for name in names))
+    images = read_images(tmp_path, "train", num_classes=1)
+    assert [images.path(i) for i in range(2)] == [f"{tmp_path}/images/{i}.jpg" for i in range(2)]
+
+
 def test_names_of_labels_may_hold_spaces_and_lists_a_header(tmp_path):
     make(tmp_path, ["a cat.JPEG", "b.png"])
     (tmp_path / "val.csv").write_text("image label\na cat.JPEG tiger cat\nb.png great white shark\n")
