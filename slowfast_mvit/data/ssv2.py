@@ -35,7 +35,7 @@ RECORD_FILES = {
 LABEL_MAPS = (f"{PREFIX}labels.json", "labels.json")
 VIDEO_FOLDERS = ("20bn-something-something-v2", "videos", "")
 _SUFFIXES = (".webm", ".mp4", "")  # the last for a folder of frames
-_FRAME_HEADER = "original_vido_id"
+_FRAME_HEADERS = ("original_vido_id", "original_video_id")  # the first is PySlowFast's
 
 
 def has_ssv2(root: Path, split: str) -> bool:
@@ -130,7 +130,7 @@ def _annotations(root: Path, split: str) -> Path | None:
 def _records(annotations: Path) -> list[dict[str, object]]:
     """Records of an annotation file, at least one."""
     try:
-        records = json.loads(annotations.read_text(encoding="utf-8"))
+        records = json.loads(annotations.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise UserError(f"{annotations} is not a JSON file: {error}") from error
     if not isinstance(records, list) or not all(isinstance(record, dict) and "id" in record for record in records):
@@ -203,7 +203,7 @@ def _lists_frames(path: Path) -> bool:
     if not path.is_file():
         return False
     with path.open(encoding="utf-8-sig", errors="replace") as file:
-        return file.readline().startswith(_FRAME_HEADER)
+        return file.readline().lstrip(' "').startswith(_FRAME_HEADERS)
 
 
 def _read_frames(path: Path, ids: Sequence[str], base: str, annotations: Path) -> tuple[FrameLists, list[str]]:
@@ -238,9 +238,15 @@ def _rows(path: Path) -> Iterator[tuple[str, str]]:
         for number, line in enumerate(file, 2):
             fields = line.split(None, 3)  # video, its number, the frame's number, and the path with labels
             if len(fields) == 4:
-                rest = fields[3]
-                yield fields[0], rest.split('"', 2)[1] if rest[0] == '"' else rest.split(None, 1)[0]
+                yield fields[0].strip('"'), _listed_path(fields[3].rstrip())
             elif fields:
                 raise UserError(
                     f"{path}:{number}: expected 'original_vido_id video_id frame_id path labels', got {line!r}"
                 )
+
+
+def _listed_path(text: str) -> str:
+    """The path of ``path labels``: either may be in quotes, and a path that is not may hold spaces before labels that are."""
+    if text[0] == '"':
+        return text.split('"', 2)[1]
+    return text.rsplit('"', 2)[0].rstrip() if text[-1] == '"' else text.split(None, 1)[0]

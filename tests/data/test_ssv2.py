@@ -208,6 +208,36 @@ def test_lines_of_a_video_may_stand_apart(root):
     ]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "original_video_id video_id frame_id path labels\n1 0 0 a/f/1.jpg\n",
+        '"original_vido_id" "video_id" "frame_id" "path" "labels"\n"1" "0" "0" "a/f/1.jpg" ""\n',
+        " original_vido_id\tvideo_id\tframe_id\tpath\tlabels\r\n 1\t0\t 0\ta/f/1.jpg  \t'' \r\n\r\n",
+    ],
+    ids=["video", "quotes", "tabs"],
+)
+def test_lists_written_by_others(root, text):
+    annotate(root, records=[("1", LEFT)])
+    touch(root / "a" / "f")
+    (root / "train.csv").write_text(text, newline="")
+    videos = read_ssv2(root, "train", num_classes=3)
+    assert videos.frames is not None and videos.frames[0] == [f"{root}/a/f/1.jpg"]
+
+
+def test_paths_with_spaces(root):
+    annotate(root, records=[("1", LEFT)])
+    touch(root / "my frames")
+    lines = [
+        "original_vido_id video_id frame_id path labels",
+        '1 0 0 my frames/a 1.jpg ""',
+        '1 0 1 "my frames/2.jpg" ""',
+    ]
+    (root / "train.csv").write_text("\n".join(lines))
+    videos = read_ssv2(root, "train", num_classes=3)
+    assert videos.frames is not None and videos.frames[0] == [f"{root}/my frames/a 1.jpg", f"{root}/my frames/2.jpg"]
+
+
 def test_file_names_that_are_no_text(root, paint, read_numbers):
     annotate(root, records=[("1", LEFT)])
     lines = b'original_vido_id video_id frame_id path labels\n1 0 0 f/\xfc.png ""\n'
