@@ -6,11 +6,14 @@ was cut (the header promises more than there is) and damage between a keyframe a
 every frame, and also finds damage elsewhere and pictures that the decoder patched up.
 """
 
+import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slowfast_mvit.data.images import read_image
+from slowfast_mvit.data.lists import entries
 from slowfast_mvit.data.video import VideoError, VideoReader, open_video
 from slowfast_mvit.data.video_frames import FrameFilesReader
 from slowfast_mvit.data.video_pyav import PyAVReader
@@ -81,6 +84,9 @@ def _inspect_image(path: str) -> Inspection:
 
 def _inspect_video(request: Request) -> Inspection:
     """Facts and damage of a video or a folder of frames."""
+    lost = _lost(request.files)
+    if lost:
+        return Inspection(DAMAGED, lost, frames=len(request.files))
     with _open(request) as reader:
         causes = [_shortfall(reader), _damage(reader, request.full)]
         facts = _facts(reader)
@@ -99,6 +105,13 @@ def _open(request: Request) -> VideoReader:
         return FrameFilesReader(request.path, request.files, request.frame_fps)
     # decord takes its index from PyAV, which alone tells what is wrong with a file.
     return open_video(request.path, "frames" if request.kind == "frames" else "pyav", frame_fps=request.frame_fps)
+
+
+def _lost(files: Sequence[str]) -> str:
+    """How many listed images are not there: an extraction that was stopped leaves out the last ones."""
+    present = {folder: entries(folder) for folder in {os.path.dirname(file) for file in files}}  # noqa: PTH120
+    lost = [file for file in files if os.path.basename(file) not in present[os.path.dirname(file)]]  # noqa: PTH119, PTH120
+    return f"{len(lost)} of its {len(files)} listed images are not there, the first is {lost[0]}" if lost else ""
 
 
 def _facts(reader: VideoReader) -> Inspection:

@@ -144,8 +144,13 @@ def test_listed_frames(frame_folder, tmp_path):
     files = tuple(str(frame_folder.path / f"frame_{number}.png") for number in (3, 1, 2))
     found = look(tmp_path, kind="frames", files=files, frame_fps=10)
     assert (found.status, found.frames, found.duration) == (OK, 3, 0.3)
-    found = look(tmp_path, kind="frames", files=(*files, str(tmp_path / "gone.jpg")))
-    assert found.status == DAMAGED and found.cause == f"there is no file {tmp_path}/gone.jpg"
+    gone = str(tmp_path / "gone.jpg")
+    for place in range(6):  # also where no frame is decoded
+        listed = [*files, *files[:2]]
+        listed.insert(place, gone)
+        found = look(tmp_path, kind="frames", files=tuple(listed))
+        assert (found.status, found.frames) == (DAMAGED, 6)
+        assert found.cause == f"1 of its 6 listed images are not there, the first is {gone}"
 
 
 def test_images(tmp_path):

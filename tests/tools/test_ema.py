@@ -9,6 +9,8 @@ import pytest
 import run_net
 import torch
 
+from slowfast_mvit.build import train
+
 STEADY = [  # rates that do not depend on MAX_EPOCH, so that a short run is the beginning of a longer one
     *("SOLVER.LR_POLICY", "steps_with_relative_lrs", "SOLVER.STEPS", "(0, 3)", "SOLVER.LRS", "(1.0, 0.1)"),
     *("SOLVER.WARMUP_EPOCHS", "1", "MODEL.DROPOUT_RATE", "0.5", "TRAIN.BATCH_SIZE", "4", "SOLVER.LAYER_DECAY", "0.8"),
@@ -65,3 +67,17 @@ def test_resumed_equals_uninterrupted_bitwise(
         for name in ("whole", "parts", "plain")
     ]
     assert losses[0] == losses[1] == losses[2]
+
+
+def test_validations_are_of_the_average(config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[dict[str, torch.Tensor]] = []
+
+    def note(_: Any, model: torch.nn.Module, *__: Any) -> None:
+        seen.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+
+    monkeypatch.setattr(train, "_validate", note)
+    average = ("SOLVER.EMA_DECAY", "0.9", "TRAIN.EVAL_PERIOD", "1", "SOLVER.MAX_EPOCH", "2", "TEST.ENABLE", "False")
+    assert run(config_file, tmp_path, *average) == 0
+    assert len(seen) == 2
+    for epoch, state in enumerate(seen, 1):
+        assert equal(state, checkpoint(tmp_path, epoch)["ema_state"])
