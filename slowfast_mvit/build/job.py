@@ -147,6 +147,7 @@ def _on_toy_videos(config: Config, root: Path) -> Config:
             PATH_PREFIX="",
             PATH_LABEL_SEPARATOR=" ",
             LIST_COLUMNS=(),
+            SKIP_ROWS=0,
             DECODING_BACKEND="pyav",
             IN22K_TRAINVAL=False,
             IN22k_VAL_IN1K="",

@@ -3,7 +3,6 @@
 Every file is written under a temporary name and renamed, so a reader never meets half of one.
 """
 
-import math
 import os
 import pickle
 from collections.abc import Sequence
@@ -61,9 +60,8 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
 
 
 def write_json(values: dict[str, object], path: Path) -> None:
-    """Write a JSON object, indented; NaN becomes null."""
-    clean = {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in values.items()}
-    _replace(path, (simplejson.dumps(clean, indent=2) + "\n").encode())
+    """Write a JSON object, indented; NaN becomes null, in what it holds too."""
+    _replace(path, (simplejson.dumps(values, indent=2, ignore_nan=True) + "\n").encode())
 
 
 def write_probabilities(result: MultiViewResult, names: np.ndarray, path: Path) -> None:

@@ -150,6 +150,8 @@ def test_metrics_json(tmp_path):
     write_json({"top1_acc": float("nan"), "num_videos": 3, "protocol": "2 clips x 1 crop"}, path)
     assert path.read_text() == '{\n  "top1_acc": null,\n  "num_videos": 3,\n  "protocol": "2 clips x 1 crop"\n}\n'
     assert json.loads(path.read_text())["top1_acc"] is None
+    write_json({"tests": [{"map": float("nan")}, {"map": 1.5}]}, path)  # of several numbers of clips
+    assert json.loads(path.read_text()) == {"tests": [{"map": None}, {"map": 1.5}]}
 
 
 def test_probabilities(result, tmp_path):

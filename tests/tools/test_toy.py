@@ -41,6 +41,9 @@ def test_a_recipe_that_has_no_data(toy, out: Path, capsys: pytest.CaptureFixture
     steps = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in steps if line["kind"] == "train"] == [1, 2]
     assert len(pd.read_csv(out / "predictions" / "videos.csv")) == 4
+    # What a list of one's own needs is not asked of the toy's: all four videos are trained on.
+    assert toy("DATA.SKIP_ROWS", "2", "DATA.PATH_PREFIX", "/nowhere", "TEST.ENABLE", "False") == 0
+    assert "4 videos" in capsys.readouterr().err
     # Again, with fewer classes than kinds of motion, and without training: the folder is its own, and random weights will do.
     assert toy("MODEL.NUM_CLASSES", "3", "TRAIN.ENABLE", "False") == 0
     assert not (out / "checkpoints").exists()
