@@ -178,6 +178,11 @@ def _several_labels(config: Config) -> Iterator[str]:
             f"MODEL.LOSS_FUNC: {config.MODEL.LOSS_FUNC} asks which one class is right, and DATA.MULTI_LABEL has several; "
             "set it to bce_logit (and MODEL.HEAD_ACT to sigmoid)"
         )
+    elif config.TRAIN.ENABLE and config.MODEL.HEAD_ACT == "softmax":
+        yield (
+            "MODEL.HEAD_ACT: softmax shares one probability out among the classes, and DATA.MULTI_LABEL asks of each whether "
+            "it is there, as the loss does; set it to sigmoid"
+        )
 
 
 def _mixup_batch(config: Config) -> Iterator[str]:
@@ -341,6 +346,7 @@ RULES: Mapping[Rule, tuple[str, ...]] = MappingProxyType(
             "TRAIN.DATASET",
             "TEST.ENABLE",
             "TEST.DATASET",
+            "MODEL.HEAD_ACT",
             "MODEL.LOSS_FUNC",
             "DATA.MULTI_LABEL",
         ),

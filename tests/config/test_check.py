@@ -8,6 +8,7 @@ from slowfast_mvit.config.load import ConfigError, load_config_text
 from slowfast_mvit.config.schema import Config, all_keys
 
 GOOD = "DATA:\n  TEST_CROP_SIZE: 224\n"
+SEVERAL = "DATA.MULTI_LABEL=True;MODEL.LOSS_FUNC=bce;MODEL.HEAD_ACT=sigmoid"
 INCEPTION = "DATA.TRAIN_JITTER_SCALES_RELATIVE=[0.08, 1.0];DATA.TRAIN_JITTER_ASPECT_RELATIVE=[0.75, 1.3333]"
 
 
@@ -92,7 +93,12 @@ def found(overrides: str) -> list[str]:
             "folder; set them alike",
         ),
         (
-            "DATA.MULTI_LABEL=True;MODEL.LOSS_FUNC=bce;TRAIN.DATASET=ssv2;TEST.DATASET=ssv2",
+            "DATA.MULTI_LABEL=True;MODEL.LOSS_FUNC=bce",
+            "MODEL.HEAD_ACT: softmax shares one probability out among the classes, and DATA.MULTI_LABEL asks of each whether "
+            "it is there, as the loss does; set it to sigmoid",
+        ),
+        (
+            f"{SEVERAL};TRAIN.DATASET=ssv2;TEST.DATASET=ssv2",
             "DATA.MULTI_LABEL: ssv2 has labels of its own; set it to False, or the data sets to kinetics",
         ),
         (
@@ -209,8 +215,8 @@ def test_rules_of_images(overrides: str, expected: str) -> None:
         f"{INCEPTION};DATA.TRAIN_CROP_SIZE=312;DATA.TEST_CROP_SIZE=312;TRAIN.DATASET=ssv2;TEST.DATASET=ssv2",
         "MIXUP.ENABLE=True;MODEL.LOSS_FUNC=bce_logit",
         "MODEL.LOSS_FUNC=soft_cross_entropy;MODEL.HEAD_ACT=sigmoid",
-        "DATA.MULTI_LABEL=True;MODEL.LOSS_FUNC=bce;MODEL.HEAD_ACT=sigmoid;DATA.ENSEMBLE_METHOD=max",
-        "DATA.MULTI_LABEL=True;MODEL.LOSS_FUNC=bce_logit;MIXUP.ENABLE=True",
+        f"{SEVERAL};DATA.ENSEMBLE_METHOD=max",
+        "DATA.MULTI_LABEL=True;MODEL.LOSS_FUNC=bce_logit;MODEL.HEAD_ACT=sigmoid;MIXUP.ENABLE=True",
         "DATA.MULTI_LABEL=True;TRAIN.ENABLE=False;TRAIN.DATASET=ssv2",
         "MIXUP.ENABLE=True;MODEL.LOSS_FUNC=soft_cross_entropy;TRAIN.BATCH_SIZE=1;AUG.NUM_SAMPLE=2",
         "MIXUP.ENABLE=True;MODEL.LOSS_FUNC=soft_cross_entropy;TRAIN.BATCH_SIZE=1;MIXUP.PROB=0",
