@@ -45,8 +45,9 @@ _LOG = logging.getLogger(__name__)
 
 # Settings that make a training what it is; the others may differ between a run and its continuation.
 _TRAINING_KEYS = (
-    "MODEL.", "MVIT.", "SOLVER.", "AUG.", "MIXUP.", "RNG_SEED", "TRAIN.BATCH_SIZE", "TRAIN.ACCUMULATE_STEPS",
-    "DATA.NUM_FRAMES", "DATA.SAMPLING_RATE", "DATA.TRAIN_", "DATA.RANDOM_FLIP", "DATA.MEAN", "DATA.STD", "DATA.MULTI_LABEL",
+    "MODEL.", "MVIT.", "SOLVER.", "AUG.", "MIXUP.", "RNG_SEED", "TRAIN.DATASET", "TRAIN.BATCH_SIZE", "TRAIN.ACCUMULATE_STEPS",
+    "DATA.NUM_FRAMES", "DATA.SAMPLING_RATE", "DATA.TARGET_FPS", "DATA.TRAIN_", "DATA.INV_UNIFORM_SAMPLE", "DATA.RANDOM_FLIP",
+    "DATA.MEAN", "DATA.STD", "DATA.MULTI_LABEL", "DATA.IN22",
 )  # fmt: skip
 NO_DECAY_NAMES = ("cls_token", "rel_pos", "pos_embed")
 

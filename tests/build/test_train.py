@@ -10,8 +10,15 @@ from torch import nn
 
 from slowfast_mvit.build.data import step_plan
 from slowfast_mvit.build.model import build_model
-from slowfast_mvit.build.train import _announce, _check_weights, _optimizer, learning_rate_factor, schedule_of
-from slowfast_mvit.config.load import load_config, load_config_text
+from slowfast_mvit.build.train import (
+    _announce,
+    _check_weights,
+    _optimizer,
+    changed_keys,
+    learning_rate_factor,
+    schedule_of,
+)
+from slowfast_mvit.config.load import dump_config, load_config, load_config_text
 from slowfast_mvit.data.lists import VideoList
 from slowfast_mvit.data.loader import StepPlan
 from slowfast_mvit.errors import UserError
@@ -112,3 +119,21 @@ def test_groups_of_the_optimizer_follow_the_config() -> None:
     factors = [0.5 ** (depth + 1 - layer) for layer in range(depth + 2) for _ in range(2)]
     assert [group["layer_decay"] for group in layered] == factors
     assert {group["weight_decay"] for group in layered} == {0.05, 0.0}
+
+
+def test_what_a_continuation_trains_otherwise_is_said() -> None:
+    stored = dump_config(load_config_text(SMALL, "toy"))
+    same = ("OUTPUT_DIR", "elsewhere", "TEST.BATCH_SIZE", "1", "TRAIN.EVAL_PERIOD", "2", "DATA_LOADER.NUM_WORKERS", "0")
+    assert changed_keys(stored, load_config_text(SMALL, "toy", same)) == []
+    others = {
+        "TRAIN.DATASET": ("kinetics", "ssv2"),
+        "AUG.ENABLE": ("False", "True"),
+        "DATA.TARGET_FPS": ("30", "25"),
+        "DATA.INV_UNIFORM_SAMPLE": ("False", "True"),
+        "SOLVER.LAYER_DECAY": ("1.0", "0.5"),
+        "SOLVER.EMA_DECAY": ("0.0", "0.9"),
+    }
+    overrides = [text for name, (_, new) in others.items() for text in (name, new)]
+    changed = changed_keys(stored, load_config_text(SMALL, "toy", [*overrides, "TEST.DATASET", "ssv2"]))
+    assert sorted(changed) == sorted(f"{name} {old} -> {new}" for name, (old, new) in others.items())
+    assert changed_keys("MODEL: {}\nNO_SUCH_KEY: 1\n", load_config_text(SMALL, "toy")) == []  # of another version
