@@ -1,6 +1,7 @@
 """Make a toy set: python tools/make_toy_data.py FOLDER, with --kind for one in the layout of another data set."""
 
 import argparse
+import sys
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -9,6 +10,7 @@ from slowfast_mvit.data.toy import ToySet, make_toy_set
 from slowfast_mvit.data.toy_images import ToyImageSet, make_toy_images
 from slowfast_mvit.data.toy_ssv2 import ToySsv2, make_toy_ssv2
 from slowfast_mvit.data.toy_things import ToyThings, make_toy_things
+from slowfast_mvit.errors import UserError
 
 KINDS: dict[str, tuple[type, Callable[..., Path]]] = {
     "kinetics": (ToySet, make_toy_set),
@@ -43,8 +45,12 @@ def main() -> None:
     foreign = given.keys() - {field.name for field in fields(settings)}
     if foreign:
         parser.error(f"a toy set of kind {args.kind} has no {OPTIONS[min(foreign)][0]}")
-    toy = settings(**given)
-    make(args.folder, toy)
+    try:
+        toy = settings(**given)
+        make(args.folder, toy)
+    except (UserError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
     print(f"{args.folder}: {toy}")
 
 

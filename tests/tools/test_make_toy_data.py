@@ -48,3 +48,17 @@ def test_options_of_another_kind(
     assert caught.value.code == 2
     assert f"a toy set of kind {kind} has no {option}" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["kinetics", "ssv2", "imagenet", "things"])
+def test_a_mistake_is_one_sentence(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("train.csv", "something-something-v2-train.json"):
+        (tmp_path / name).write_text("of another dataset")
+    (tmp_path / "train").mkdir()
+    with pytest.raises(SystemExit) as caught:
+        make(monkeypatch, str(tmp_path), "--kind", kind)
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path} holds ")
+    assert (tmp_path / "train.csv").read_text() == "of another dataset"
