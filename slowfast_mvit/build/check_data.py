@@ -78,11 +78,16 @@ def check_data(
     entries = [entry for split, videos in lists.items() for entry in _entries(split, videos)]
     states = {entry.path: _state(entry.path) for entry in entries}
     stored = list(read_rows(out / VIDEOS))
+    kinds = {entry.path: _kind(config, entry.split) for entry in entries}
     seen = {
         row.path: row.seen for row in stored if row.seen.full >= full and (row.seen.found.status == OK or not retry)
     }
-    seen = {path: seen[path] for path, state in states.items() if path in seen and _key(seen[path]) == state}
-    seen |= {path: _missing(state, full) for path, state in states.items() if isinstance(state, str)}
+    seen = {
+        path: seen[path]
+        for path, state in states.items()
+        if path in seen and seen[path].kind == kinds[path] and _key(seen[path]) == state
+    }
+    seen |= {path: _missing(state, kinds[path], full) for path, state in states.items() if isinstance(state, str)}
     others = [row for row in stored if row.split not in splits]
     out.mkdir(parents=True, exist_ok=True)
     (out / UNREADABLE).unlink(missing_ok=True)  # of an earlier run
@@ -97,7 +102,7 @@ def check_data(
         for request, found in inspect_all(requests, num_workers=num_workers, timeout=timeout):
             state = states[request.path]
             assert not isinstance(state, str)
-            seen[request.path] = Seen(found, full, *state)
+            seen[request.path] = Seen(found, request.kind, full, *state)
             append_rows(table, _rows(unread[request.path], seen))
             bar.advance()
     bar.close()
@@ -133,8 +138,13 @@ def _key(seen: Seen) -> tuple[int, int]:
     return seen.size, seen.mtime_ns
 
 
-def _missing(cause: str, full: bool) -> Seen:
-    return Seen(Inspection(MISSING, cause), full, 0, 0)
+def _kind(config: Config, split: str) -> str:
+    """How the dataset reads files of a split."""
+    return "image" if dataset_of(config, split) == "imagenet" else config.DATA.DECODING_BACKEND
+
+
+def _missing(cause: str, kind: str, full: bool) -> Seen:
+    return Seen(Inspection(MISSING, cause), kind, full, 0, 0)
 
 
 def _rows(entries: Sequence[Entry], seen: dict[str, Seen]) -> Iterator[Row]:
@@ -147,11 +157,10 @@ def _requests(
 ) -> Iterator[Request]:
     """The unread files, each once, and how the dataset reads them."""
     for split, videos in lists.items():
-        kind = "image" if dataset_of(config, split) == "imagenet" else config.DATA.DECODING_BACKEND
         frames = videos.frames if isinstance(videos, VideoList) else None
         for index in range(len(videos)):
             path = _path(videos, index)
             if path in unread:
                 unread.remove(path)
                 images = tuple(frames[index]) if frames is not None else ()
-                yield Request(path, kind, images, config.DATA.TARGET_FPS, full)
+                yield Request(path, _kind(config, split), images, config.DATA.TARGET_FPS, full)

@@ -16,11 +16,13 @@ class Seen:
 
     Attributes:
         found: what the inspection said.
+        kind: by what it was read, see :class:`slowfast_mvit.data.inspect.Request`.
         full: whether every frame was decoded.
         size, mtime_ns: bytes and time of change when it was read; of the folder, for a folder of frames.
     """
 
     found: Inspection
+    kind: str
     full: bool
     size: int
     mtime_ns: int
@@ -37,7 +39,7 @@ class Row:
 
 
 _FACTS = tuple(field.name for field in fields(Inspection))
-COLUMNS = ("split", "path", "label", *_FACTS, "full", "size", "mtime_ns")
+COLUMNS = ("split", "path", "label", *_FACTS, "kind", "full", "size", "mtime_ns")
 _WHOLE, _REAL = ("width", "height", "frames", "rotation"), ("fps", "duration", "seconds")
 
 
@@ -78,7 +80,7 @@ def _values(row: Row) -> list[object]:
     return [
         *(row.split, row.path, row.label),
         *(getattr(seen.found, name) for name in _FACTS),  # None is written as an empty field
-        *(int(seen.full), seen.size, seen.mtime_ns),
+        *(seen.kind, int(seen.full), seen.size, seen.mtime_ns),
     ]
 
 
@@ -86,5 +88,5 @@ def _row_of(values: dict[str, str]) -> Row:
     whole = {name: int(values[name]) for name in _WHOLE if values[name]}
     real = {name: float(values[name]) for name in _REAL if values[name]}
     found = Inspection(values["status"], values["cause"], codec=values["codec"], **whole, **real)  # type: ignore[arg-type]
-    seen = Seen(found, values["full"] == "1", int(values["size"]), int(values["mtime_ns"]))
+    seen = Seen(found, values["kind"], values["full"] == "1", int(values["size"]), int(values["mtime_ns"]))
     return Row(values["split"], values["path"], values["label"], seen)

@@ -8,6 +8,9 @@ from itertools import islice
 from multiprocessing.connection import Connection, wait
 
 from slowfast_mvit.data.inspect import UNREADABLE, Inspection, Request, inspect_file
+from slowfast_mvit.errors import UserError
+
+_STARTS = 3  # a process may end while it is idle, and its successor before it is ready
 
 
 def inspect_all(
@@ -17,6 +20,9 @@ def inspect_all(
 
     A process that ends, or does not answer for ``timeout`` seconds (and is then killed), makes its file ``unreadable``, and is
     replaced.
+
+    Raises:
+        UserError: processes end before they have been given anything.
     """
     idle: list[_Worker] = []
     busy: dict[Connection, _Worker] = {}
@@ -25,8 +31,14 @@ def inspect_all(
         while True:
             for request in islice(waiting, num_workers - len(busy)):
                 worker = idle.pop() if idle else _Worker()
-                while not worker.begin(request, timeout):
+                for _ in range(_STARTS):
+                    if worker.begin(request, timeout):
+                        break
                     worker = _Worker()
+                else:
+                    raise UserError(
+                        "the processes that read files end as soon as they start: is there memory for them?"
+                    )
                 busy[worker.connection] = worker
             if not busy:
                 return

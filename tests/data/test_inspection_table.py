@@ -15,14 +15,16 @@ TEXT = st.text(st.characters(exclude_characters="\r\0", exclude_categories=["Cs"
 
 
 def row(path="a.mp4", found=GOOD, **settings) -> Row:
-    return Row("train", path, "run", Seen(found, **{"full": False, "size": 12, "mtime_ns": 99} | settings))
+    return Row(
+        "train", path, "run", Seen(found, **{"kind": "pyav", "full": False, "size": 12, "mtime_ns": 99} | settings)
+    )
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(path=TEXT, label=TEXT, cause=TEXT, full=st.booleans(), size=st.integers(0, 2**60))
 def test_rows_come_back(tmp_path, path, label, cause, full, size):
     rows = [
-        Row("val", path, label, Seen(Inspection("unreadable", cause), full, size, 2**60)),
+        Row("val", path, label, Seen(Inspection("unreadable", cause), "image", full, size, 2**60)),
         row(size=size),
     ]
     write_rows(tmp_path / "videos.csv", rows)
@@ -68,4 +70,4 @@ def test_no_table_and_a_foreign_one(tmp_path):
     with pytest.raises(UserError, match="is not a table of this check"):
         list(read_rows(tmp_path / "videos.csv"))
     (tmp_path / "empty.csv").touch()
-    assert list(read_rows(tmp_path / "empty.csv")) == [] and len(COLUMNS) == 16
+    assert list(read_rows(tmp_path / "empty.csv")) == [] and len(COLUMNS) == 17

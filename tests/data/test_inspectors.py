@@ -1,5 +1,6 @@
 """Processes that read files: crashes and hangs cost one file, whatever the order."""
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -9,8 +10,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from slowfast_mvit.data import inspectors
 from slowfast_mvit.data.inspect import OK, UNREADABLE, Request
 from slowfast_mvit.data.inspectors import inspect_all
+from slowfast_mvit.errors import UserError
 
 
 @pytest.fixture
@@ -88,3 +91,17 @@ def test_processes_end_with_the_work(new_video, stuck):
     next(answers), next(answers)
     answers.close()
     assert not readers_of(stuck.path)
+
+
+def test_processes_that_cannot_start_are_not_started_for_ever(new_video, monkeypatch):
+    monkeypatch.setattr(inspectors, "_serve", exit)  # with the connection as its status
+    with pytest.raises(UserError, match="end as soon as they start"):
+        list(inspect_all(good(new_video, 2), num_workers=1, timeout=60))
+
+
+def test_a_process_that_ended_while_it_was_idle_is_replaced(new_video):
+    answers = inspect_all(iter(good(new_video, 2)), num_workers=1, timeout=60)
+    next(answers)
+    (child,) = multiprocessing.active_children()
+    child.kill(), child.join()
+    assert next(answers)[1].status == OK

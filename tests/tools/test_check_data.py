@@ -123,6 +123,18 @@ def test_bad_files_are_read_again_on_demand_and_so_is_everything_for_more(tmp_pa
     assert (tables(tmp_path)[0]["seconds"].fillna(77.0) == 77.0).all()
 
 
+def test_files_are_read_again_by_another_backend(tmp_path: Path, toy_data: Path) -> None:
+    def check(backend: str) -> int:
+        overrides = ["MODEL.NUM_CLASSES", "8", "DATA.DECODING_BACKEND", backend]
+        return check_data.main([*config(tmp_path, toy_data), *overrides, "--splits", "val"])
+
+    assert check("pyav") == 0
+    assert check("frames") == 1  # these are no folders of images
+    videos, _ = tables(tmp_path)
+    assert set(videos["status"]) == {"unreadable"} and set(videos["kind"]) == {"frames"}
+    assert check("pyav") == 0
+
+
 def test_a_hanging_file_is_named(tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = tmp_path / "frames"
     for name in ("good", "stuck"):
