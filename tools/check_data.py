@@ -59,11 +59,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if wrong else 0
 
 
+def _splits(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    if not set(names) <= set(SPLITS):
+        raise argparse.ArgumentTypeError(f"{text!r} must be of {', '.join(SPLITS)}, joined by commas")
+    return names
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cfg", required=True, metavar="FILE.yaml", help="config that says where the data is")
     parser.add_argument(
-        "--splits", nargs="+", choices=SPLITS, default=(), help="splits to check; by default all that there are"
+        "--splits", type=_splits, default=(), metavar="train,val", help="splits to check; by default all that there are"
     )
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (all cores)")
     parser.add_argument("--decode", action="store_true", help="decode every frame")

@@ -126,12 +126,13 @@ def test_bad_files_are_read_again_on_demand_and_so_is_everything_for_more(tmp_pa
 def test_files_are_read_again_by_another_backend(tmp_path: Path, toy_data: Path) -> None:
     def check(backend: str) -> int:
         overrides = ["MODEL.NUM_CLASSES", "8", "DATA.DECODING_BACKEND", backend]
-        return check_data.main([*config(tmp_path, toy_data), *overrides, "--splits", "val"])
+        return check_data.main([*config(tmp_path, toy_data), "--splits", "val,test", *overrides])
 
     assert check("pyav") == 0
     assert check("frames") == 1  # these are no folders of images
     videos, _ = tables(tmp_path)
-    assert set(videos["status"]) == {"unreadable"} and set(videos["kind"]) == {"frames"}
+    assert set(videos["split"]) == {"val", "test"} and set(videos["status"]) == {"unreadable"}
+    assert set(videos["kind"]) == {"frames"}
     assert check("pyav") == 0
 
 
@@ -187,6 +188,9 @@ def test_mistakes_are_told_in_a_sentence(tmp_path: Path, data: Path, capsys: pyt
     assert "has no train, val or test split" in refusal("DATA.PATH_TO_DATA_DIR", str(tmp_path))
     assert "--workers 0 and --timeout 300 must be more than 0" in refusal("--workers", "0")
     assert "label" in refusal("MODEL.NUM_CLASSES", "2")
+    with pytest.raises(SystemExit):
+        refusal("--splits", "train,tests")
+    assert "--splits: 'train,tests' must be of train, val, test, joined by commas" in capsys.readouterr().err
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "videos.csv").write_text("id,label\n1,2\n")
     assert "is not a table of this check" in refusal("--out", str(tmp_path / "other"))
