@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from slowfast_mvit.data.kinetics import LABEL_FILE, VideoList, read_label_names, read_split
+from slowfast_mvit.data.kinetics import LABEL_FILE, read_split, stored_names
+from slowfast_mvit.data.lists import VideoList
 from slowfast_mvit.errors import UserError
 
 SPLITS = ("train", "val", "test")
@@ -95,7 +96,7 @@ def read_images(
                 must_exist=must_exist,
             )
         )
-    known = tuple(label_names) or _stored_names(root)
+    known = tuple(label_names) or stored_names(root)
     if not known:
         known = class_folders(root)
         _check_number(len(known), num_classes, root)
@@ -169,10 +170,6 @@ def _subfolders(folder: Path) -> list[str]:
         return []
     with os.scandir(folder) as entries:
         return [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
-
-
-def _stored_names(root: Path) -> tuple[str, ...]:
-    return read_label_names(root / LABEL_FILE) if (root / LABEL_FILE).is_file() else ()
 
 
 def _check_number(found: int, num_classes: int, root: Path) -> None:

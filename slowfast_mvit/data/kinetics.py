@@ -74,7 +74,7 @@ def read_split(
         raise UserError(
             f"{root} has no {split}.csv: DATA.MULTI_LABEL True needs one, with 'path label,label,...' in its lines"
         )
-    known = tuple(label_names) or _stored_names(root)
+    known = tuple(label_names) or stored_names(root)
     if not multi_label:
         _refuse_several(texts, names, source)
     labels_of = split_labels if multi_label else _only_label
@@ -263,7 +263,8 @@ def read_label_names(path: Path) -> tuple[str, ...]:
         raise UserError(f"{path} should be a JSON list of names, or an object from name to number: {error}") from error
 
 
-def _stored_names(root: Path) -> tuple[str, ...]:
+def stored_names(root: Path) -> tuple[str, ...]:
+    """Label names of the dataset's ``labels.json``, none where it has no such file."""
     return read_label_names(root / LABEL_FILE) if (root / LABEL_FILE).is_file() else ()
 
 
