@@ -30,6 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         given = f"{args.cfg[0]} is not a .yaml file" if args.cfg else "no config given"
         print(f"error: {given}: --cfg FILE.yaml", file=sys.stderr)
         return 2
+    if args.show_augmentations and len(files) > 1:
+        print("error: --show-augmentations draws one picture, of one config: give one --cfg", file=sys.stderr)
+        return 2
     try:
         for path in files:
             try:

@@ -47,8 +47,9 @@ def images_of(config: Config, split: str, label_names: Sequence[str] = (), *, mu
 
 
 def has_image_split(config: Config, split: str) -> bool:
-    """Whether the dataset has that split."""
-    return has_images(Path(config.DATA.IN22k_VAL_IN1K or config.DATA.PATH_TO_DATA_DIR), split)
+    """Whether the dataset has that split; of a joint set, training images are in the folder of ImageNet-21K."""
+    root_1k = config.DATA.IN22k_VAL_IN1K if split != "train" else ""
+    return has_images(Path(root_1k or config.DATA.PATH_TO_DATA_DIR), split)
 
 
 def scored_classes(config: Config, images: ImageList) -> int:

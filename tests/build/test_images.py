@@ -1,5 +1,6 @@
 """ImageNet by config: the recipes' transforms and views, one view whatever the keys say, which images a split has."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,9 @@ def test_the_joint_set(tmp_path: Path) -> None:
         *("DATA.IN22K_TRAINVAL", "True"),
     )
     assert videos_of(both, "train").names.tolist() == ["x/1.jpg", "x/2.jpg", "z/3.jpg"]
+    assert [has_split(joint, split) for split in ("train", "val", "test")] == [True, True, False]
+    shutil.rmtree(tmp_path / "k1" / "train")  # ImageNet-21K alone is trained on
+    assert has_split(joint, "train") and videos_of(joint, "train").names.tolist() == ["x/1.jpg"]
     only_test = images("DATA.IN22k_VAL_IN1K", str(tmp_path / "k1"))  # needs no ImageNet-21K
     assert len(videos_of(only_test, "test")) == 1
     with pytest.raises(UserError, match=r"DATA\.PATH_TO_DATA_DIR is not set"):

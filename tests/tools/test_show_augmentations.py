@@ -122,6 +122,12 @@ def test_a_video_that_cannot_be_read_is_named(
     assert "train.csv is empty" in capsys.readouterr().err
 
 
+def test_a_picture_is_of_one_config(config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = tmp_path / "out.png"
+    assert run_net.main(["--cfg", str(config_file), str(config_file), "--show-augmentations", str(picture)]) == 2
+    assert "draws one picture, of one config" in capsys.readouterr().err and not picture.exists()
+
+
 def test_a_sheet_of_images_and_long_names() -> None:
     frames = np.full((1, 32, 32, 3), (255, 0, 0), np.uint8)
     row = SheetRow(frames, "n01440764/" + "x" * 200, ("tench",))
