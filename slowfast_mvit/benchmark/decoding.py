@@ -103,17 +103,19 @@ def make_pytorchvideo_clips(folder: Path) -> Work:
         sample["video"] = clip.flip(-1) if generator.random() < 0.5 else clip
         return sample
 
+    dataset = Kinetics(
+        data_path=str(folder / "train.csv"),
+        clip_sampler=make_clip_sampler("random", SPAN),
+        video_sampler=SequentialSampler,
+        transform=transform,
+        video_path_prefix=str(folder),
+        decode_audio=False,
+    )
+    count = len(_videos(folder))
+
     def work() -> list[Tensor]:
-        dataset = Kinetics(
-            data_path=str(folder / "train.csv"),
-            clip_sampler=make_clip_sampler("random", SPAN),
-            video_sampler=SequentialSampler,
-            transform=transform,
-            video_path_prefix=str(folder),
-            decode_audio=False,
-        )
         clips = [sample["video"].contiguous() for sample in dataset]
-        if len(clips) != len(_videos(folder)):
+        if len(clips) != count:
             raise UserError(f"PyTorchVideo read {len(clips)} of the videos")
         return clips
 
@@ -130,10 +132,12 @@ def make_pytorchvideo_views(folder: Path) -> Work:
     """One ``get_clip`` of PyTorchVideo's ``EncodedVideo`` for each view, as its test pipelines do."""
     from pytorchvideo.data.encoded_video import EncodedVideo
 
+    paths = [str(path) for path in _videos(folder).paths]
+
     def work() -> list[Tensor]:
         clips = []
-        for path in _videos(folder).paths:
-            video = EncodedVideo.from_path(str(path), decode_audio=False)
+        for path in paths:
+            video = EncodedVideo.from_path(path, decode_audio=False)
             for start in _view_starts(float(video.duration)):
                 clips.append(video.get_clip(start, start + SPAN)["video"])
             video.close()
@@ -144,7 +148,8 @@ def make_pytorchvideo_views(folder: Path) -> Work:
 
 def make_seeking_views(folder: Path) -> Work:
     """A reader that seeks to the keyframe before each view and decodes from there, with PyAV."""
-    return lambda: [list(_seeking_views(Path(path))) for path in _videos(folder).paths]
+    paths = [Path(path) for path in _videos(folder).paths]
+    return lambda: [list(_seeking_views(path)) for path in paths]
 
 
 def _seeking_views(path: Path) -> Iterator[np.ndarray]:

@@ -55,7 +55,7 @@ def measure(row: Row, *, runs: int, threads: int) -> Measured:
         sides.append(row.peer)
     if row.flops:
         sides.append(Side("matrix product", partial(make_matmul, row.precision)))
-    timings = time_sides(sides, runs=row.runs or runs, threads=threads)
+    timings = time_sides(sides, runs=min(runs, row.most_runs or runs), threads=threads)
     return Measured(
         row,
         timings[0],

@@ -1,15 +1,16 @@
-"""Timing several pieces of work fairly: each in a process of its own, run in turn (A B C A B C ...), so that drift cancels.
+"""Timing several pieces of work fairly: each in a process of its own, run in turn and in changing order (A B C C B A ...), so
+that drift cancels.
 
 A side that is not running waits for its turn and uses no processor. All processes have the same settings.
 """
 
 import multiprocessing
-import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -73,7 +74,8 @@ def time_sides(sides: Sequence[Side], *, runs: int, warmup: int = 1, threads: in
             _receive(side, ours)  # made: only one side is at work at any time
         seconds: list[list[float]] = [[] for _ in sides]
         for run in range(warmup + runs):
-            for (side, _, connection), counted in zip(workers, seconds, strict=True):
+            turns = list(zip(workers, seconds, strict=True))
+            for (side, _, connection), counted in turns if run % 2 else reversed(turns):
                 connection.send("run")
                 took = _receive(side, connection)
                 if run >= warmup:
@@ -100,18 +102,24 @@ def _receive(side: Side, connection: Connection) -> Any:
     return value
 
 
+def _peak_bytes() -> int:
+    """The largest memory of this process. (``ru_maxrss`` would begin with that of the process that started it.)"""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+
+
 def _serve(connection: Connection, make: Callable[[], Work], threads: int) -> None:
     """The process of a side: make, then run on demand."""
     torch.set_num_threads(threads)
     try:
         work = make()
-        idle = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        idle = _peak_bytes()
         connection.send(("made", None))
         while connection.recv() == "run":
             start = time.perf_counter()
             work()
             connection.send(("ran", time.perf_counter() - start))
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        peak = _peak_bytes()
         connection.send(("memory", (peak, idle)))
     except (RuntimeError, ValueError, TypeError, ImportError, OSError, AttributeError) as error:
         connection.send(("failed", f"{type(error).__name__}: {error}"))

@@ -20,6 +20,8 @@ from slowfast_mvit.ops.randomness import step_rng, step_seed
 from slowfast_mvit.ops.schedule import Schedule
 
 _T = TypeVar("_T")
+# Steps in a row that float16 may leave out: from its first scale of 2**16, halving that often ends below 1.
+SKIPPED_STEPS = 20
 
 
 class Trainable(Protocol):
@@ -125,7 +127,7 @@ def fit(
     watch = _Stopwatch()
     losses = LossWatch(plan.explosion_factor)
     stream = watch.waiting(batches)
-    total = plan.num_epochs * plan.steps_per_epoch
+    total, skipped = plan.num_epochs * plan.steps_per_epoch, 0
     for epoch in range(plan.first_epoch, plan.num_epochs):
         model.train()
         losses.start_epoch()
@@ -145,7 +147,14 @@ def fit(
                 )
             scaler.step(optimizer)
             scaler.update()
-            after_step()
+            skipped = 0 if math.isfinite(norm) else skipped + 1
+            if skipped >= SKIPPED_STEPS:
+                raise UserError(
+                    f"the gradients of {skipped} steps in a row, up to {number + 1}, are not finite, while the losses are: "
+                    "train in MODEL.PRECISION bfloat16 or float32, or lower SOLVER.BASE_LR; none of them has changed a weight"
+                )
+            if not skipped:
+                after_step()
             optimizer.zero_grad(set_to_none=True)
             wait_share = watch.waited / max(watch.elapsed, 1e-9)
             bar.advance(**{name: f"{value:.4g}" for name, value in means.items()}, wait=f"{wait_share:.0%}")

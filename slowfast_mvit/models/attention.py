@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from slowfast_mvit.models.chunked import chunked_attention
-from slowfast_mvit.models.kernels import attention_kernel, linear
+from slowfast_mvit.models.kernels import aligned_width, attention_kernel, linear
 from slowfast_mvit.models.layout import Architecture, Axes, BlockSpec, PoolSpec, pooled_grid
+from slowfast_mvit.models.normalise import stock
 from slowfast_mvit.models.pooling import (
     conv_pool,
     fixed_pool,
@@ -75,26 +76,36 @@ class PoolingAttention(nn.Module):
             norm: of the tokens.
             skip: another linear map that is wanted of the normalised tokens.
         """
-        C = self.proj.in_features
         pool_q, pool_kv = self.pools
         needed = None if pool_kv is None else needed_tokens(tuple(grid), pool_kv, self.num_prefix)
         rows, kv_grid, pool_kv = (None, tuple(grid), pool_kv) if needed is None else needed
-        weights, biases = self.qkv.weight.split((C, 2 * C)), _split(self.qkv.bias, C)
-        maps = [
-            Linear(weights[0], biases[0]),
-            Linear(weights[1], biases[1], None if rows is None else rows.to(x.device)),
-        ]
-        if skip is not None:
-            maps.append(Linear(skip.weight, skip.bias))
-        q, kv, *skips = project(x, norm, maps)
+        rows = None if rows is None else rows.to(x.device)
+        q, kv, *skips = self._project(x, norm, skip, rows)
         (q,), q_grid = self._pool(q, grid, "q", pool_q)
         (k, v), k_grid = self._pool(kv, kv_grid, "kv", pool_kv)
         attend = self._attend if self.window is None else self._attend_locally
         out = attend(q, k, v, q_grid, k_grid)
         if self.residual_pooling:
             out = torch.addcmul(out, q, self._is_patch(q)) if self.num_prefix else out + q
-        tokens = linear(out.flatten(2), self.proj.weight, self.proj.bias)
+        tokens = out.flatten(2)
+        tokens = linear(tokens, self.proj.weight, self.proj.bias) if stock(self.proj) else self.proj(tokens)
         return Attended(tokens, q_grid, skips[0] if skips else None)
+
+    def _project(
+        self, x: Tensor, norm: nn.LayerNorm, skip: nn.Linear | None, rows: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        """Queries [B, N, C], keys and values [B, M, 2 * C] of the tokens ``rows`` (None: all), and the skip path's map."""
+        C = self.proj.in_features
+        if not stock(norm, self.qkv, skip):
+            normed = norm(x)
+            q, kv = self.qkv(normed).split((C, 2 * C), dim=-1)
+            kv = kv if rows is None else kv.index_select(1, rows)
+            return (q, kv) if skip is None else (q, kv, skip(normed))
+        weights, biases = self.qkv.weight.split((C, 2 * C)), _split(self.qkv.bias, C)
+        maps = [Linear(weights[0], biases[0]), Linear(weights[1], biases[1], rows)]
+        if skip is not None:
+            maps.append(Linear(skip.weight, skip.bias))
+        return project(x, norm, maps)
 
     def _is_patch(self, q: Tensor) -> Tensor:
         """[N, 1, 1]: 0 for the class token, whose query is not added, and 1 for the patches."""
@@ -118,8 +129,8 @@ class PoolingAttention(nn.Module):
             return join_prefix(prefix, tokens).unflatten(-1, (len(names), self.num_heads, -1)).unbind(2)
         tokens = conv_pool(tokens, grid, [self.get_parameter(f"pool_{name}.weight") for name in names], pool)
         heads = join_prefix(prefix, tokens).unflatten(-1, (len(names), self.num_heads, -1)).unbind(2)
-        norms = (self.get_submodule(f"norm_{name}") for name in names)
-        return tuple(norm(part).to(x.dtype) for norm, part in zip(norms, heads, strict=True))
+        norms = [self.get_submodule(f"norm_{name}") for name in names]
+        return tuple(norm(part.to(norm.weight.dtype)).to(x.dtype) for norm, part in zip(norms, heads, strict=True))
 
     def _attend_locally(self, q: Tensor, k: Tensor, v: Tensor, q_grid: Axes, k_grid: Axes) -> Tensor:
         """:meth:`_attend` inside each window of the grid."""
@@ -156,9 +167,11 @@ class PoolingAttention(nn.Module):
         if axes:
             terms = query_terms(q[:, self.num_prefix :], tables, q_grid, k_grid)
             codes = key_codes(k_grid, axes).to(device=k.device, dtype=k.dtype)
+            width = q.shape[-1] + terms.shape[-1]
+            more = aligned_width(q.device.type, width) - width
             # The class token's rows stay zero, so it gets no position term as query or as key.
-            terms = F.pad(terms, (0, 0, 0, 0, self.num_prefix, 0))
-            codes = F.pad(codes, (0, 0, self.num_prefix, 0))
+            terms = F.pad(terms, (0, more, 0, 0, self.num_prefix, 0))
+            codes = F.pad(codes, (0, more, self.num_prefix, 0))
             q = torch.cat((q, terms.to(q.dtype)), dim=-1)
             k = torch.cat((k, codes[:, None].expand(*k.shape[:3], -1)), dim=-1)
         return attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), mask).transpose(1, 2)

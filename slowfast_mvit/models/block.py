@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
+import torch
 from pytorchvideo.layers.attention import Mlp
 from pytorchvideo.layers.drop_path import DropPath
 from torch import Tensor, nn
 
 from slowfast_mvit.models.ablations import attention_of
+from slowfast_mvit.models.kernels import samples_at_a_time
 from slowfast_mvit.models.layout import Architecture, Axes, BlockSpec
 from slowfast_mvit.models.mlp import mlp
 from slowfast_mvit.models.pooling import fixed_pool, join_prefix, split_prefix
@@ -33,9 +35,20 @@ class MultiscaleBlock(nn.Module):
         self.widens_in_mlp = spec.dim_att != spec.dim_out
         if self.widens_in_attention or self.widens_in_mlp:
             self.proj = nn.Linear(spec.dim, spec.dim_out)
+        # Channels of all linear maps of the block's input together.
+        self.projected = 3 * spec.dim_att + spec.dim_out * self.widens_in_attention
 
     def forward(self, x: Tensor, grid: Sequence[int]) -> tuple[Tensor, Axes]:
         """Run the block; returns tokens and their grid."""
+        if torch.compiler.is_compiling():
+            return self._forward(x, grid)
+        step = samples_at_a_time(x.device.type, x.shape[1], self.projected)
+        if len(x) <= step:
+            return self._forward(x, grid)
+        parts = [self._forward(part, grid) for part in x.split(step)]
+        return torch.cat([tokens for tokens, _ in parts]), parts[0][1]
+
+    def _forward(self, x: Tensor, grid: Sequence[int]) -> tuple[Tensor, Axes]:
         attended, q_grid, skip = self.attn(x, grid, self.norm1, self.proj if self.widens_in_attention else None)
         x = self._pool_skip(x if skip is None else skip, grid) + self.drop_path(attended)
         out, *skips = mlp(x, self.norm2, self.mlp.fc1, self.mlp.fc2, self.proj if self.widens_in_mlp else None)

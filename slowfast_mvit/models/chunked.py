@@ -64,7 +64,7 @@ class _ChunkedAttention(torch.autograd.Function):
         (B, n, N, E), M, D = q.shape, k.shape[2], v.shape[3]
         into_q = _heads_last(B, n, N, E, q)
         # Sums over many queries, so in float32 whatever the precision.
-        into_k, into_v = torch.zeros(B, n, M, E, dtype=torch.float32), torch.zeros(B, n, M, D, dtype=torch.float32)
+        into_k, into_v = (q.new_zeros(B, n, M, width, dtype=torch.float32) for width in (E, D))
         chunks = list(_chunks(N, M))
         first, weights, second = (q.new_empty(chunks[0].stop if chunks else 0, M) for _ in range(3))
         for sample in range(B):

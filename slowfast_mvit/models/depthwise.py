@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from slowfast_mvit.models.layout import Axes
 
@@ -21,12 +22,15 @@ _CONV = {2: F.conv2d, 3: F.conv3d}
 _NUMBERS_AT_A_TIME = 2**20  # of a product that is to be summed: 4 MiB in float32, which stay in the cache
 
 
-def depthwise_conv(volume: Tensor, weight: Tensor, stride: Axes) -> Tensor:
-    """Volume [B, C, *extent] by kernels [C, 1, *kernel] of odd sizes, padded by half a kernel -> [B, C, *extent']."""
+def depthwise_conv(volume: Tensor, weight: Tensor, stride: Axes, dtype: torch.dtype) -> Tensor:
+    """Volume [B, C, *extent] by kernels [C, 1, *kernel] of odd sizes, padded by half a kernel -> [B, C, *extent'].
+
+    Computed in ``dtype``, which the result has.
+    """
     needs_grad = torch.is_grad_enabled() and (volume.requires_grad or weight.requires_grad)
     if volume.device.type != "cpu" or not needs_grad or torch.compiler.is_compiling():
-        return _convolve(volume, weight, stride)
-    return _DepthwiseConv.apply(volume, weight, stride)
+        return _convolve(volume.to(dtype), weight.to(dtype), stride)
+    return _DepthwiseConv.apply(volume, weight, stride, dtype)
 
 
 def _convolve(volume: Tensor, weight: Tensor, stride: Axes) -> Tensor:
@@ -36,17 +40,18 @@ def _convolve(volume: Tensor, weight: Tensor, stride: Axes) -> Tensor:
 
 class _DepthwiseConv(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, volume: Tensor, weight: Tensor, stride: Axes) -> Tensor:
-        ctx.save_for_backward(volume, weight)
+    def forward(ctx: Any, volume: Tensor, weight: Tensor, stride: Axes, dtype: torch.dtype) -> Tensor:
+        ctx.save_for_backward(volume, weight)  # in their own precision, which may take half the memory
         ctx.stride = stride
-        return _convolve(volume, weight, stride)
+        return _convolve(volume.to(dtype), weight.to(dtype), stride)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        volume, weight = ctx.saved_tensors
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        volume, weight = (tensor.to(grad.dtype) for tensor in ctx.saved_tensors)
         into_volume = _input_gradient(grad, weight, ctx.stride, volume) if ctx.needs_input_grad[0] else None
         into_weight = _kernel_gradient(grad, volume, ctx.stride, weight) if ctx.needs_input_grad[1] else None
-        return into_volume, into_weight, None
+        return into_volume, into_weight, None, None
 
 
 def _input_gradient(grad: Tensor, weight: Tensor, stride: Axes, volume: Tensor) -> Tensor:

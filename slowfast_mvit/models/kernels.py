@@ -12,14 +12,28 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-# Numbers of an MLP's hidden layer. Layers over the first are computed by as many at a time as the second says, 4 MiB in
-# float32, which stay in a processor's cache: the first block takes 24 ms instead of 53 (bfloat16: 14 instead of 28). Smaller
-# ones gain nothing.
-HIDDEN_AT_ONCE, HIDDEN_AT_A_TIME = 2**22, 2**20
-# Channels up to which such a layer is computed again in the backward pass instead of being kept.
+# Numbers of an MLP's hidden layer. Layers over the first are computed by as many at a time as the second says, 8 MiB in
+# float32, which stay in a processor's cache. Forward, the first block takes 24 ms instead of 53 (bfloat16: 14 instead of 28);
+# forward and backward, 111 instead of 150 (65 instead of 70), the second stage's 165 instead of 203 (98 instead of 114).
+# Smaller ones gain nothing.
+HIDDEN_AT_ONCE, HIDDEN_AT_A_TIME = 2**22, 2**21
+# Channels up to which such a layer is computed again in the backward pass. Wider ones are kept, and computed at once: a third
+# product costs more than the way to the memory (384 channels: 125 ms at once, 152 in parts and again).
 NARROW = 192
 # Tokens from which the gradient of a linear layer's input is computed by the faster of the kernels for forward passes.
 MANY_TOKENS = 1024
+
+
+# Numbers that a block projects its input to, for as many samples as are computed together: 20 MiB in float32. The allocator
+# hands larger tensors back to the system, which clears their pages anew each time, and a cache holds none of them.
+PROJECTED_AT_ONCE = 5 * 2**20
+
+
+def samples_at_a_time(device: str, num_tokens: int, projected: int) -> int:
+    """Samples of a batch that a block computes together, by its tokens and the channels that it projects each to."""
+    # A batch of 8 images: the second block takes 103 ms instead of 124, the fourth 83 instead of 95; with samples alone, the
+    # last ones take twice as long as together.
+    return max(1, PROJECTED_AT_ONCE // max(1, num_tokens * projected)) if device == "cpu" else 2**31
 
 
 class MlpPlan(NamedTuple):
@@ -32,18 +46,19 @@ class MlpPlan(NamedTuple):
 def mlp_plan(device: str, num_tokens: int, weight1: Sequence[int], *, needs_grad: bool = False) -> MlpPlan:
     """The plan for ``num_tokens`` tokens and a first layer [H, C]."""
     hidden, channels = weight1
-    if device != "cpu" or num_tokens * hidden <= HIDDEN_AT_ONCE:
+    keep = needs_grad and channels > NARROW
+    if device != "cpu" or num_tokens * hidden <= HIDDEN_AT_ONCE or keep:
         return MlpPlan(max(1, num_tokens), keep=needs_grad)
-    return MlpPlan(max(1, HIDDEN_AT_A_TIME // hidden), keep=needs_grad and channels > NARROW)
+    return MlpPlan(max(1, HIDDEN_AT_A_TIME // hidden), keep=False)
 
 
 def attention_kernel(device: str, dtype: torch.dtype) -> str:
     """How attention is computed, by device type and precision of its operands.
 
-    ``fused``: one kernel, no tensor of queries x keys. ``chunked``: products and a softmax over 1024 queries at a time.
+    ``fused``: one kernel, no tensor of queries x keys. ``chunked``: products and a softmax over some queries at a time.
     """
-    # bfloat16 on a CPU: the fused kernel takes 243 ms for the 16 blocks, 1024 queries at a time 123 ms; a training step of two
-    # clips takes 4.0 s instead of 5.2 s. In float32 it is 256 against 279 ms, and 7.0 against 8.0 s.
+    # bfloat16 on a CPU: the fused kernel takes 274 ms for the 16 blocks, parts of 2**20 weights 134 ms; backward, for two
+    # clips, 914 against 663 ms. In float32 it is 270 against 292 ms, and 1249 against 1374 ms.
     return "chunked" if device == "cpu" and dtype == torch.bfloat16 else "fused"
 
 
@@ -58,7 +73,14 @@ def conv_dtype(device: str, dtype: torch.dtype, *, needs_grad: bool) -> torch.dt
     """Precision of the convolutions, of the stem and of the pools, for an input of ``dtype``."""
     # On a CPU the backward pass of a depthwise convolution in bfloat16 is five times slower than in float32; and where the
     # input has fewer frames than the kernel, oneDNN leaves parts of the kernel's gradient unset (torch 2.14).
-    return torch.float32 if device == "cpu" and needs_grad else dtype
+    return torch.float32 if device == "cpu" and needs_grad and dtype in (torch.bfloat16, torch.float16) else dtype
+
+
+def aligned_width(device: str, width: int) -> int:
+    """Channels that queries and keys are filled up to with zeros."""
+    # The memory-efficient kernels of GPUs want multiples of 4 in float32 and of 8 in half precision; otherwise torch falls back
+    # to the formula with all weights. The CPU's kernel takes any width.
+    return width if device == "cpu" else -(-width // 8) * 8
 
 
 def compute_dtype(x: Tensor) -> torch.dtype:
@@ -75,9 +97,13 @@ def no_autocast(device: str) -> AbstractContextManager[object]:
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """A linear map of contiguous tokens [..., C] by weight [O, C] -> [..., O]."""
-    if torch.compiler.is_compiling() or linear_kernel(x.device.type, x.dtype) == "matmul":
+    bias = None if bias is None else bias.to(x.dtype)  # a backward pass runs outside of autocast
+    matmul = linear_kernel(x.device.type, x.dtype) == "matmul" or not x.numel()
+    if matmul or torch.compiler.is_compiling():
         return F.linear(x, weight, bias)
-    if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
+    if torch.is_grad_enabled() and (
+        x.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
+    ):
         return _Linear.apply(x, weight, bias)
     return _convolve(x, weight, bias)
 
@@ -90,12 +116,22 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 def input_gradient(grad: Tensor, weight: Tensor) -> Tensor:
     """Gradient [..., C] of a linear map's input, from that of its result [..., O] and its weight [O, C], both of one dtype."""
-    # It is a linear map itself. On a CPU in float32, 50,178 tokens by 384 x 96: 19 ms instead of 29; 3,138 by 1536 x 384: 18 ms
-    # instead of 19. With few tokens the weight, which oneDNN puts into another order, costs more than is won.
+    # It is a linear map itself. On a CPU in float32, 50,178 tokens from 384 to 96 channels: 19 ms instead of 29; 3,138 from 384
+    # to 1536: 18 ms instead of 24. With few tokens the weight, which oneDNN puts into another order, costs more than is won.
     many = grad.shape.numel() >= MANY_TOKENS * grad.shape[-1]
     if many and linear_kernel(grad.device.type, grad.dtype) == "convolution":
         return _convolve(grad, weight.t(), None)
     return grad @ weight
+
+
+def weight_gradient(grad: Tensor, tokens: Tensor) -> Tensor:
+    """Gradient [O, C] of a linear map's weight, from that of its result [N, O] and its tokens [N, C]."""
+    return grad.t() @ tokens
+
+
+def bias_gradient(grad: Tensor) -> Tensor:
+    """Gradient [O] of a linear map's bias, from that of its result [N, O]; summed in float32 at least."""
+    return grad.sum(dim=0, dtype=torch.promote_types(grad.dtype, torch.float32))
 
 
 class _Linear(torch.autograd.Function):
@@ -105,15 +141,16 @@ class _Linear(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.dtype = compute_dtype(x)
         x = x.to(ctx.dtype)
-        ctx.save_for_backward(x, weight, bias)
+        ctx.save_for_backward(x, weight)
         return _convolve(x, weight.to(ctx.dtype), bias)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, bias = ctx.saved_tensors
+        x, weight = ctx.saved_tensors
         rows = grad.reshape(-1, grad.shape[-1])
         into_x = input_gradient(grad, weight.to(ctx.dtype)) if ctx.needs_input_grad[0] else None
-        into_weight = (rows.t() @ x.reshape(-1, x.shape[-1])).to(weight.dtype) if ctx.needs_input_grad[1] else None
-        into_bias = None if bias is None else rows.sum(dim=0, dtype=bias.dtype)
+        into_weight = weight_gradient(rows, x.reshape(-1, x.shape[-1])) if ctx.needs_input_grad[1] else None
+        into_bias = bias_gradient(rows) if ctx.needs_input_grad[2] else None
+        # The engine gives each the precision of its own.
         return into_x, into_weight, into_bias

@@ -106,7 +106,7 @@ class MViT(nn.Module):
             raise ValueError(f"this model takes {wanted}, and not a tensor of shape {list(x.shape)}")
         tokens, grid = self.patch_embed(x)
         if self.cls_token is not None:
-            tokens = torch.cat((self.cls_token.expand(len(tokens), -1, -1), tokens), dim=1)
+            tokens = torch.cat((self.cls_token.expand(tokens.shape[0], -1, -1), tokens), dim=1)
         if self.position_names:
             tables = {name: self.get_parameter(name) for name in self.position_names}
             tokens = tokens + position_rows(tables, self.arch, grid).to(tokens.dtype)

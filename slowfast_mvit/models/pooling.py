@@ -47,7 +47,7 @@ def conv_pool(tokens: Tensor, grid: Sequence[int], kernels: Sequence[Tensor], po
     needs_grad = torch.is_grad_enabled() and (tokens.requires_grad or weight.requires_grad)
     dtype = conv_dtype(tokens.device.type, tokens.dtype, needs_grad=needs_grad)
     with no_autocast(tokens.device.type):
-        volume = depthwise_conv(_to_volume(tokens.to(dtype), grid), weight.to(dtype), pool.stride)
+        volume = depthwise_conv(_to_volume(tokens, grid), weight, pool.stride, dtype)
     return _to_tokens(volume)
 
 

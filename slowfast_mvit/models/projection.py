@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from slowfast_mvit.models.kernels import compute_dtype, input_gradient, linear
+from slowfast_mvit.models.kernels import bias_gradient, compute_dtype, input_gradient, linear, weight_gradient
+from slowfast_mvit.models.normalise import normalise, normalise_backward
 
 
 class Linear(NamedTuple):
@@ -24,10 +25,12 @@ class Linear(NamedTuple):
 
 def project(x: Tensor, norm: nn.LayerNorm, maps: Sequence[Linear]) -> tuple[Tensor, ...]:
     """Each of ``maps`` of the normalised tokens ``x`` [B, N, C]: a tuple of [B, N or M, O]."""
-    if not torch.is_grad_enabled() or torch.compiler.is_compiling():  # a compiler makes its own plan of what to keep
+    flat = [tensor for map_ in maps for tensor in map_]
+    trained = any(tensor is not None and tensor.requires_grad for tensor in (x, norm.weight, norm.bias, *flat))
+    # A compiler makes its own plan of what to keep.
+    if torch.compiler.is_compiling() or not torch.is_grad_enabled() or not trained:
         normed = norm(x).to(compute_dtype(x))  # once for all maps
         return tuple(linear(_select(normed, rows), weight, bias) for weight, bias, rows in maps)
-    flat = [tensor for map_ in maps for tensor in map_]
     return _Project.apply(x, norm.weight, norm.bias, norm.eps, *flat)
 
 
@@ -40,7 +43,7 @@ class _Project(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, gain: Tensor, shift: Tensor, eps: float, *flat: Tensor | None
     ) -> tuple[Tensor, ...]:
-        normed, mean, scale = torch.native_layer_norm(x, x.shape[-1:], gain, shift, eps)
+        normed, mean, scale = normalise(x, gain, shift, eps)
         normed = normed.to(compute_dtype(x))  # once for all maps
         ctx.save_for_backward(x, gain, shift, mean, scale, *flat)
         ctx.eps = eps
@@ -50,26 +53,26 @@ class _Project(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, gain, shift, mean, scale, *flat = ctx.saved_tensors
-        dtype = grads[0].dtype
-        normed = torch.native_layer_norm(x, x.shape[-1:], gain, shift, ctx.eps)[0].to(dtype)
+        dtype, of_norm, of_flat = grads[0].dtype, ctx.needs_input_grad[:3], ctx.needs_input_grad[4:]
+        normed = normalise(x, gain, shift, ctx.eps)[0].to(dtype)
         into_normed: Tensor | None = None
-        into_flat: list[Tensor | None] = []
-        for grad, (weight, bias, rows) in zip(grads, _linears(flat), strict=True):
-            part = input_gradient(grad, weight.to(dtype))
-            if rows is None:
-                into_normed = part if into_normed is None else into_normed.add_(part)
-            else:
-                into_normed = torch.zeros_like(normed) if into_normed is None else into_normed
-                into_normed[:, rows] += part
+        into_flat: list[Tensor | None] = [None] * len(flat)
+        for place, (grad, (weight, _, rows)) in enumerate(zip(grads, _linears(flat), strict=True)):
+            if any(of_norm):
+                part = input_gradient(grad, weight.to(dtype))
+                if rows is None:
+                    into_normed = part if into_normed is None else into_normed.add_(part)
+                else:
+                    into_normed = torch.zeros_like(normed) if into_normed is None else into_normed
+                    into_normed[:, rows] += part
             rowwise = grad.flatten(0, 1)
-            into_flat.append((rowwise.t() @ _select(normed, rows).flatten(0, 1)).to(weight.dtype))
-            into_flat.append(None if bias is None else rowwise.sum(dim=0, dtype=bias.dtype))
-            into_flat.append(None)
-        assert into_normed is not None
-        into_x, into_gain, into_shift = torch.ops.aten.native_layer_norm_backward(
-            into_normed.to(x.dtype), x, x.shape[-1:], mean, scale, gain, shift, [True, True, True]
-        )
-        return into_x, into_gain, into_shift, None, *into_flat
+            if of_flat[3 * place]:
+                into_flat[3 * place] = weight_gradient(rowwise, _select(normed, rows).flatten(0, 1))
+            if of_flat[3 * place + 1]:
+                into_flat[3 * place + 1] = bias_gradient(rowwise)
+        if into_normed is None:
+            return None, None, None, None, *into_flat
+        return *normalise_backward(into_normed, x, mean, scale, gain, shift, of_norm), None, *into_flat
 
 
 def _linears(flat: Sequence[Any]) -> list[Linear]:

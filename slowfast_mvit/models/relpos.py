@@ -24,7 +24,7 @@ def relative_index(num_queries: int, num_keys: int) -> Tensor:
     """
     ratio_q = max(num_keys / num_queries, 1.0)
     ratio_k = max(num_queries / num_keys, 1.0)
-    queries, keys = torch.arange(num_queries), torch.arange(num_keys)
+    queries, keys = (torch.arange(num, dtype=torch.float32) for num in (num_queries, num_keys))
     distance = queries[:, None] * ratio_q - keys[None, :] * ratio_k
     distance += (num_keys - 1) * ratio_k
     return distance.long()
@@ -83,6 +83,6 @@ def key_codes(k_grid: tuple[int, ...], axes: tuple[int, ...]) -> Tensor:
     for axis in axes:
         shape = [1] * len(k_grid) + [k_grid[axis]]
         shape[axis] = k_grid[axis]
-        one_hot = torch.eye(k_grid[axis]).reshape(shape)
+        one_hot = torch.eye(k_grid[axis], dtype=torch.float32).reshape(shape)
         codes.append(one_hot.expand(*k_grid, -1).flatten(0, -2))
     return torch.cat(codes, dim=-1)

@@ -1,12 +1,13 @@
 """The patch embedding: one strided convolution over overlapping patches."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from slowfast_mvit.models.kernels import compute_dtype, conv_dtype, no_autocast
 from slowfast_mvit.models.layout import Architecture, Axes
 
-_CONV = {2: nn.Conv2d, 3: nn.Conv3d}
+_CONV, _CONVOLVE = {2: nn.Conv2d, 3: nn.Conv3d}, {2: F.conv2d, 3: F.conv3d}
 
 
 class PatchEmbed(nn.Module):
@@ -26,9 +27,11 @@ class PatchEmbed(nn.Module):
         """Embed patches."""
         needs_grad = torch.is_grad_enabled() and (x.requires_grad or self.proj.weight.requires_grad)
         dtype = conv_dtype(x.device.type, compute_dtype(x), needs_grad=needs_grad)
-        if dtype == torch.float32:
-            with no_autocast(x.device.type):
-                x = self.proj(x.float())
-        else:
+        if dtype == compute_dtype(x):
             x = self.proj(x)
+        else:
+            with no_autocast(x.device.type):
+                weight, bias = self.proj.weight.to(dtype), self.proj.bias.to(dtype)
+                volume = _CONVOLVE[weight.dim() - 2](x.to(dtype), weight, bias, self.proj.stride, self.proj.padding)
+            x = volume.to(compute_dtype(x))
         return x.flatten(2).transpose(1, 2), tuple(x.shape[2:])

@@ -13,7 +13,7 @@ def cached_table(maxsize: int) -> Callable[[Callable[..., _Table]], Callable[...
     """Decorator of a function of hashable arguments that makes tensors: keeps its last ``maxsize`` results, on the CPU.
 
     The tensors serve training after inference, and real data after a model was built on the meta device: they are made outside
-    of both. Nothing is kept of what a compiler or exporter traces, whose tensors are not real.
+    of both. Nothing is kept of what a compiler, an exporter or a mode of fake tensors traces, whose tensors are not real.
     """
 
     def decorate(make: Callable[..., _Table]) -> Callable[..., _Table]:
@@ -24,7 +24,8 @@ def cached_table(maxsize: int) -> Callable[[Callable[..., _Table]], Callable[...
 
         @wraps(make)
         def table(*arguments: Any) -> _Table:
-            return make(*arguments) if torch.compiler.is_compiling() else kept(*arguments)
+            real = not torch.compiler.is_compiling() and type(torch.empty(0)) is torch.Tensor
+            return kept(*arguments) if real else make(*arguments)
 
         table.cache_clear = kept.cache_clear  # type: ignore[attr-defined]
         return table

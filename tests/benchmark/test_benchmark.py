@@ -40,7 +40,7 @@ def test_sides_run_in_turn(tmp_path):
     path = tmp_path / "order"
     sides = [Side("a", partial(writes, path, "a")), Side("b", partial(writes, path, "b"))]
     first, second = time_sides(sides, runs=3, warmup=1, threads=1)
-    assert path.read_text() == "abababab"
+    assert path.read_text() == "baabbaab"
     assert (first.name, second.name) == ("a", "b") and len(first.seconds) == len(second.seconds) == 3
     assert all(seconds >= 0.01 for seconds in first.seconds + second.seconds)
     assert 10 * 2**20 < first.idle_bytes <= first.peak_bytes
@@ -133,3 +133,13 @@ def test_nothing_to_measure(arguments, said):
     command = [sys.executable, "tools/benchmark.py", "eval", *arguments]
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert found.returncode == 2 and said in found.stderr and "Traceback" not in found.stderr
+
+
+def _nothing():
+    return lambda: None
+
+
+def test_memory_is_that_of_the_side_and_not_of_its_parent():
+    ballast = bytearray(b"1" * 2**30)
+    (side,) = time_sides([Side("small", _nothing)], runs=1, threads=1)
+    assert side.peak_bytes < len(ballast)

@@ -400,6 +400,13 @@ def test_a_step_that_overflows_is_left_out_and_the_scale_halved(tmp_path):
     assert [entry["grad_norm"] for entry in lines] == [None, pytest.approx(8**0.5)]
 
 
+def test_gradients_that_never_are_finite_stop_the_training(tmp_path):
+    with pytest.raises(
+        UserError, match=r"gradients of 20 steps in a row, up to 20, are not finite.*bfloat16 or float32"
+    ):
+        fit_scaled(tmp_path, torch.amp.GradScaler("cpu", init_scale=2.0**60), 30)
+
+
 def test_the_scale_changes_no_step(tmp_path):
     scaled = fit_scaled(tmp_path / "a", torch.amp.GradScaler("cpu", init_scale=256.0), 3)[0]
     plain = fit_scaled(tmp_path / "b", None, 3)[0]

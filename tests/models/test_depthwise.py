@@ -19,7 +19,7 @@ def both(volume, weight, stride):
     results = []
     grad = None
     for function in (
-        lambda v, w: depthwise_conv(v, w, stride),
+        lambda v, w: depthwise_conv(v, w, stride, v.dtype),
         lambda v, w: (F.conv2d if len(stride) == 2 else F.conv3d)(
             v, w, stride=stride, padding=[k // 2 for k in w.shape[2:]], groups=len(w)
         ),
@@ -57,6 +57,6 @@ def test_the_sum_does_not_depend_on_how_many_rows_are_taken_at_a_time(monkeypatc
 
 def test_only_what_is_asked_for():
     volume, weight = torch.randn(1, 4, 5, 5), torch.randn(4, 1, 3, 3, requires_grad=True)
-    out = depthwise_conv(volume, weight, (1, 1))
+    out = depthwise_conv(volume, weight, (1, 1), torch.float32)
     out.sum().backward()
     assert volume.grad is None and weight.grad is not None

@@ -5,7 +5,16 @@ import torch
 import torch.nn.functional as F
 
 from slowfast_mvit.models import kernels
-from slowfast_mvit.models.kernels import attention_kernel, conv_dtype, input_gradient, linear, linear_kernel, mlp_plan
+from slowfast_mvit.models.kernels import (
+    aligned_width,
+    attention_kernel,
+    conv_dtype,
+    input_gradient,
+    linear,
+    linear_kernel,
+    mlp_plan,
+    samples_at_a_time,
+)
 
 F32, BF16, F16 = torch.float32, torch.bfloat16, torch.float16
 
@@ -19,6 +28,7 @@ F32, BF16, F16 = torch.float32, torch.bfloat16, torch.float16
         ("cpu", BF16, True, "chunked", "convolution", F32),
         ("cpu", F16, False, "fused", "matmul", F16),
         ("cpu", F16, True, "fused", "matmul", F32),
+        ("cpu", torch.float64, True, "fused", "convolution", torch.float64),
         ("cuda", F32, False, "fused", "matmul", F32),
         ("cuda", F32, True, "fused", "matmul", F32),
         ("cuda", BF16, False, "fused", "matmul", BF16),
@@ -51,12 +61,12 @@ def test_a_linear_layer_is_the_same_by_either_kernel(shape, bias):
 @pytest.mark.parametrize(
     ("device", "tokens", "weight", "needs_grad", "plan"),
     [
-        ("cpu", 25089, (384, 96), False, (2730, False)),
-        ("cpu", 25089, (384, 96), True, (2730, False)),  # narrow: computed again
-        ("cpu", 12546, (768, 192), True, (1365, False)),
+        ("cpu", 25089, (384, 96), False, (5461, False)),
+        ("cpu", 25089, (384, 96), True, (5461, False)),  # narrow: computed again
+        ("cpu", 12546, (768, 192), True, (2730, False)),
         ("cpu", 1569, (1536, 384), True, (1569, True)),
-        ("cpu", 3138, (1536, 384), True, (682, True)),  # wide: kept
-        ("cpu", 3138, (1536, 384), False, (682, False)),
+        ("cpu", 3138, (1536, 384), True, (3138, True)),  # wide: kept, and so computed at once
+        ("cpu", 3138, (1536, 384), False, (1365, False)),
         ("cpu", 0, (8, 2), True, (1, True)),
         ("cuda", 25089, (384, 96), True, (25089, True)),
         ("cuda", 25089, (384, 96), False, (25089, False)),
@@ -78,3 +88,26 @@ def test_gradients_of_a_linear_layer(monkeypatch, many, bias):
     for got, want in zip(ours, theirs, strict=True):
         torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(input_gradient(grad, weight.detach()), grad @ weight.detach(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("device", "width", "filled"), [("cpu", 118, 118), ("cuda", 118, 120), ("cuda", 120, 120)])
+def test_width_of_queries(device, width, filled):
+    assert aligned_width(device, width) == filled
+
+
+@pytest.mark.parametrize(
+    ("device", "tokens", "projected", "samples"),
+    [
+        ("cpu", 3136, 768, 2),
+        ("cpu", 784, 1536, 4),
+        ("cpu", 25089, 288, 1),
+        ("cpu", 0, 9, 5242880),
+        ("cuda", 3136, 768, 2**31),
+    ],
+)
+def test_samples_at_a_time(device, tokens, projected, samples):
+    assert samples_at_a_time(device, tokens, projected) == samples
+
+
+def test_no_tokens_give_no_results():
+    assert linear(torch.randn(0, 5, 12), torch.randn(9, 12), torch.randn(9)).shape == (0, 5, 9)

@@ -26,8 +26,7 @@ def plain(x, norm, fc1, fc2, skip):
     return (out,) if skip is None else (out, F.linear(normed, skip.weight, skip.bias))
 
 
-@pytest.mark.parametrize("keep", [True, False])
-@pytest.mark.parametrize("step", [1, 7, 26, 1000])
+@pytest.mark.parametrize(("step", "keep"), [(1, False), (7, False), (26, False), (26, True), (1000, True)])
 @pytest.mark.parametrize("widens", [True, False])
 def test_equals_the_plain_formula(monkeypatch, step, keep, widens):
     monkeypatch.setattr(module, "mlp_plan", lambda *_, needs_grad=False: MlpPlan(step, keep and needs_grad))
@@ -50,7 +49,9 @@ def test_equals_the_plain_formula(monkeypatch, step, keep, widens):
             torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
 
 
-def test_gradients_under_autocast_are_in_the_weights_precision_and_near():
+@pytest.mark.parametrize(("step", "keep"), [(7, False), (80, True)])
+def test_gradients_under_autocast_are_in_the_weights_precision_and_near(monkeypatch, step, keep):
+    monkeypatch.setattr(module, "mlp_plan", lambda *_, **__: MlpPlan(step, keep))
     norm, fc1, fc2, _ = layers()
     x = torch.randn(2, 40, WIDTH, requires_grad=True)
     with torch.autocast("cpu", torch.bfloat16):
@@ -64,10 +65,10 @@ def test_gradients_under_autocast_are_in_the_weights_precision_and_near():
         assert (got - want).norm() < 0.03 * want.norm() + 1e-6
 
 
-@pytest.mark.parametrize(("keep", "numbers"), [(True, 26 * HIDDEN), (False, 0)])
-def test_what_the_backward_pass_keeps(monkeypatch, keep, numbers):
+@pytest.mark.parametrize(("step", "keep", "numbers"), [(26, True, 26 * HIDDEN), (5, False, 0)])
+def test_what_the_backward_pass_keeps(monkeypatch, step, keep, numbers):
     """The tokens, and the hidden layer where the plan says so; never its activation or the normalised tokens."""
-    monkeypatch.setattr(module, "mlp_plan", lambda *_, **__: MlpPlan(5, keep))
+    monkeypatch.setattr(module, "mlp_plan", lambda *_, **__: MlpPlan(step, keep))
     norm, fc1, fc2, _ = layers()
     x = torch.randn(2, 13, WIDTH, requires_grad=True)
     mine = {p.data_ptr() for layer in (norm, fc1, fc2) for p in layer.parameters()}
@@ -77,3 +78,41 @@ def test_what_the_backward_pass_keeps(monkeypatch, keep, numbers):
     ):
         mlp(x, norm, fc1, fc2)
     assert sum(kept) == x.numel() + numbers
+
+
+@pytest.mark.parametrize("trained", [{0}, {1}, {2}, {3}, {4}, {5}, {6}, {7, 8}, {1, 6}, {0, 8}])
+def test_frozen_weights_get_no_gradient_and_the_others_theirs(monkeypatch, trained):
+    monkeypatch.setattr(module, "mlp_plan", lambda *_, **__: MlpPlan(7, keep=False))
+    norm, fc1, fc2, skip = layers()
+    inputs = [torch.randn(2, 13, WIDTH), *(p for layer in (norm, fc1, fc2, skip) for p in layer.parameters())]
+    for place, tensor in enumerate(inputs):
+        tensor.requires_grad_(place in trained)
+    wanted = [inputs[place] for place in sorted(trained)]
+    grads = []
+    for function in (plain, mlp):
+        outs = [out for out in function(inputs[0], norm, fc1, fc2, skip) if out.requires_grad]
+        grads.append(torch.autograd.grad(outs, wanted, [torch.ones_like(out) for out in outs]))
+    for want, got in zip(*grads, strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
+
+
+def test_exact_gradients_in_double(monkeypatch):
+    monkeypatch.setattr(module, "mlp_plan", lambda *_, **__: MlpPlan(4, keep=False))
+    norm, fc1, fc2, skip = (layer.double() for layer in layers())
+    x = torch.randn(1, 6, WIDTH, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: mlp(x, norm, fc1, fc2, skip), (x,))
+
+
+@pytest.mark.parametrize("change", ["hook", "adapter"])
+def test_layers_that_must_be_called_are_called(change):
+    norm, fc1, fc2, _ = layers()
+    x = torch.randn(1, 6, WIDTH)
+    expected = mlp(x, norm, fc1, fc2)[0]
+    if change == "hook":
+        fc2.register_forward_hook(lambda module, inputs, out: out + 1)
+    else:
+        fc2 = type("Adapted", (nn.Linear,), {"forward": lambda self, x: F.linear(x, self.weight, self.bias) + 1})(
+            HIDDEN, OUT
+        )
+        fc2.load_state_dict(layers()[2].state_dict())
+    torch.testing.assert_close(mlp(x, norm, fc1, fc2)[0], expected + 1, rtol=1e-5, atol=1e-5)
