@@ -10,6 +10,8 @@ import run_net
 import torch
 
 from slowfast_mvit.build import train
+from slowfast_mvit.build.model import build_model
+from slowfast_mvit.config.load import load_config
 
 STEADY = [  # rates that do not depend on MAX_EPOCH, so that a short run is the beginning of a longer one
     *("SOLVER.LR_POLICY", "steps_with_relative_lrs", "SOLVER.STEPS", "(0, 3)", "SOLVER.LRS", "(1.0, 0.1)"),
@@ -81,3 +83,26 @@ def test_validations_are_of_the_average(config_file: Path, tmp_path: Path, monke
     assert len(seen) == 2
     for epoch, state in enumerate(seen, 1):
         assert equal(state, checkpoint(tmp_path, epoch)["ema_state"])
+
+
+def test_the_average_follows_every_step(config_file: Path, tmp_path: Path) -> None:
+    """Two epochs of one step each, from the weights that the seed gives."""
+    overrides = (
+        "SOLVER.EMA_DECAY",
+        "0.75",
+        "TRAIN.BATCH_SIZE",
+        "1000",
+        "SOLVER.MAX_EPOCH",
+        "2",
+        "TEST.ENABLE",
+        "False",
+    )
+    assert run(config_file, tmp_path, *overrides) == 0
+    config = load_config(config_file)
+    torch.manual_seed(config.RNG_SEED)
+    average = build_model(config).state_dict()
+    for epoch in (1, 2):
+        found = checkpoint(tmp_path, epoch)
+        average = {name: 0.75 * old + 0.25 * found["model_state"][name] for name, old in average.items()}
+        for name, tensor in found["ema_state"].items():
+            torch.testing.assert_close(tensor, average[name], rtol=1e-5, atol=1e-7)
