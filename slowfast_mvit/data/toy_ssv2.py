@@ -2,7 +2,8 @@
 
 A shape moves along a corner, or appears and then moves, or moves and then vanishes. The classes come in pairs that are each
 other played backwards, and a film of a pair is as likely as its reverse, so that neither one frame nor all frames without their
-order tell the class. The same two moves in another order are another class, and so is a mirrored move.
+order tell the class. The same two moves in another order are another class, and so is a mirrored move. The shape is bright and
+the ground dark: a model finds it at once, whatever its first weights, and the order is what it has to learn.
 """
 
 import json
@@ -34,7 +35,7 @@ FPS = 12  # of the official videos
 VIDEO_FOLDER = "20bn-something-something-v2"
 _PREFIX = "something-something-v2-"
 _MANIFEST = "toy_ssv2.json"
-_VERSION = 1  # of the films: a set made by another version is made again
+_VERSION = 2  # of the films: a set made by another version is made again
 
 
 @dataclass(frozen=True)
@@ -107,15 +108,15 @@ def render(label: int, toy: ToySsv2, rng: np.random.Generator) -> np.ndarray:
     unit = min(H, W)
     ground = texture(x / unit * 3.0, y / unit * 3.0, rng)
     center_x, center_y = W / 2 + rng.uniform(-0.06, 0.06) * W, H / 2 + rng.uniform(-0.06, 0.06) * H
-    turn, reach = rng.uniform(0.4, 0.6), rng.uniform(1.4, 2.0)  # of the radius
+    turn, reach = rng.uniform(0.45, 0.55), unit * rng.uniform(0.42, 0.5)
     first, second = np.clip(time / turn, 0, 1), np.clip((time - turn) / (1 - turn), 0, 1)
     left, up = ((first, second), (second, first), (second, 0.5), (0.5, second))[pair]
-    angle, radius = rng.uniform(0, 2 * math.pi), unit * rng.uniform(0.2, 0.28)
-    across, down = (x - center_x) / radius + reach * (left - 0.5), (y - center_y) / radius + reach * (up - 0.5)
+    angle, radius = rng.uniform(0, 2 * math.pi), unit * rng.uniform(0.18, 0.22)
+    across, down = (x - center_x + reach * (left - 0.5)) / radius, (y - center_y + reach * (up - 0.5)) / radius
     u = (across * math.cos(angle) + down * math.sin(angle)).astype(np.float32)
     v = (down * math.cos(angle) - across * math.sin(angle)).astype(np.float32)
-    there = random_shape(u, v, rng) & ((time >= turn * rng.uniform(0.4, 0.8)) | (pair < 2))
-    film = np.where(there[..., None], texture(u, v, rng), ground)
+    there = random_shape(u, v, rng) & ((time >= turn * rng.uniform(0.6, 0.8)) | (pair < 2))
+    film = np.where(there[..., None], 0.6 + 0.4 * texture(u, v, rng), 0.4 * ground)  # apart by 0.2 of the range
     film += 0.02 * rng.standard_normal((T, H, W, 1), dtype=np.float32)
     return (np.clip(film, 0.0, 1.0) * 255).astype(np.uint8)
 

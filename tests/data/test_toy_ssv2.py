@@ -84,6 +84,15 @@ def test_pairs_are_each_other_backwards(label):
         assert (film != partner).any(axis=3).mean() > 0.02
 
 
+@pytest.mark.parametrize("label", range(8))
+def test_the_shape_is_brighter_than_the_ground(label):
+    """Every pixel is of either; that the shape is hard to find would leave it to the seed whether a model learns."""
+    film = render(label, ToySsv2(), WithoutNoise(label))
+    dark, bright = film <= 102, film >= 153
+    assert (dark | bright).all() and (dark.all(axis=3) | bright.all(axis=3)).all()
+    assert 0.03 < bright.mean() < 0.25
+
+
 def test_films():
     film = render(3, ToySsv2(), np.random.default_rng(1))
     assert film.shape == (36, 80, 96, 3) and film.dtype == np.uint8
