@@ -21,6 +21,7 @@ from slowfast_mvit.build.train import (
 from slowfast_mvit.config.load import dump_config, load_config, load_config_text
 from slowfast_mvit.data.lists import VideoList
 from slowfast_mvit.data.loader import StepPlan
+from slowfast_mvit.engine.optimizer import set_learning_rate
 from slowfast_mvit.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -137,3 +138,65 @@ def test_what_a_continuation_trains_otherwise_is_said() -> None:
     changed = changed_keys(stored, load_config_text(SMALL, "toy", [*overrides, "TEST.DATASET", "ssv2"]))
     assert sorted(changed) == sorted(f"{name} {old} -> {new}" for name, (old, new) in others.items())
     assert changed_keys("MODEL: {}\nNO_SUCH_KEY: 1\n", load_config_text(SMALL, "toy")) == []  # of another version
+
+
+def optimizer_of(*overrides: str) -> torch.optim.Optimizer:
+    config = load_config_text(SMALL, "toy", ["MVIT.EMBED_DIM", "8", *overrides])
+    return _optimizer(config, build_model(config))
+
+
+def test_settings_of_the_optimizer_follow_the_config() -> None:
+    sgd = (
+        "SOLVER.OPTIMIZING_METHOD",
+        "sgd",
+        "SOLVER.MOMENTUM",
+        "0.8",
+        "SOLVER.DAMPENING",
+        "0.3",
+        "SOLVER.NESTEROV",
+        "False",
+    )
+    group = optimizer_of(*sgd).param_groups[0]
+    assert (group["momentum"], group["dampening"], group["nesterov"]) == (0.8, 0.3, False)
+    assert optimizer_of("SOLVER.OPTIMIZING_METHOD", "sgd").param_groups[0]["nesterov"]
+    for method, kind in (("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)):
+        found = optimizer_of("SOLVER.OPTIMIZING_METHOD", method, "SOLVER.BETAS", "(0.8, 0.95)")
+        assert type(found) is kind and found.param_groups[0]["betas"] == (0.8, 0.95)
+
+
+def test_positions_and_biases_decay_as_the_config_says() -> None:
+    def resting(*overrides: str) -> int:
+        return sum(len(group["params"]) for group in optimizer_of(*overrides).param_groups if not group["weight_decay"])
+
+    without_1d = ("SOLVER.ZERO_WD_1D_PARAM", "False")
+    assert resting(*without_1d) == 0
+    # The class token, and in each of 4 blocks the tables of height, width and time.
+    assert resting(*without_1d, "MVIT.ZERO_DECAY_POS_CLS", "True") == 1 + 4 * 3
+    assert (
+        resting(*without_1d, "MVIT.ZERO_DECAY_POS_CLS", "True", "SOLVER.LAYER_DECAY", "0.5") == 1
+    )  # the official quirk
+    assert resting("MVIT.ZERO_DECAY_POS_CLS", "True") == resting() + 1 + 4 * 3
+
+
+@pytest.mark.parametrize(("lars", "step"), [("False", 1.0), ("True", 0.001 * 2.0)])
+def test_lars_acts_where_the_config_says(lars: str, step: float) -> None:
+    """A weight of norm 2 and a gradient of norm 1, without decay: LARS takes a thousandth of the weight's norm."""
+    plain = (
+        "SOLVER.OPTIMIZING_METHOD",
+        "sgd",
+        "SOLVER.NESTEROV",
+        "False",
+        "SOLVER.MOMENTUM",
+        "0",
+        "SOLVER.WEIGHT_DECAY",
+        "0",
+    )
+    optimizer = optimizer_of(*plain, "SOLVER.LARS_ON", lars)
+    weight = next(p for group in optimizer.param_groups for p in group["params"] if p.dim() == 2)
+    with torch.no_grad():
+        weight.fill_(2.0 / weight.numel() ** 0.5)
+    before = weight.detach().clone()
+    weight.grad = torch.full_like(weight, weight.numel() ** -0.5)
+    set_learning_rate(optimizer, 1.0)
+    optimizer.step()
+    assert float((before - weight.detach()).norm()) == pytest.approx(step, rel=1e-4)

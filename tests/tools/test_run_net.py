@@ -140,3 +140,10 @@ def test_resuming_takes_the_optimizer_settings_of_the_config(config_file: Path, 
     state = torch.load(tmp_path / "run" / "checkpoints" / "checkpoint_epoch_00002.pyth", weights_only=True)
     assert [group["weight_decay"] for group in state["optimizer_state"]["param_groups"]] == [0.5, 0.0]
     assert int(state["optimizer_state"]["state"][0]["step"]) == 6
+
+
+def test_a_loss_that_explodes_stops_the_training(config_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Any loss is over a hundredth of those before it: the seventh step of the epoch, the first that is looked at, ends it."""
+    overrides = ["TRAIN.BATCH_SIZE", "1", "TRAIN.KILL_LOSS_EXPLOSION_FACTOR", "0.01", "TEST.ENABLE", "False"]
+    assert run_net.main(["--cfg", str(config_file), *overrides]) == 2
+    assert "the loss explodes at step 7: " in capsys.readouterr().err
