@@ -9,11 +9,16 @@ import pytest
 import torch
 
 from slowfast_mvit.batches import VideoViews
-from slowfast_mvit.build.data import sampling_of, single_tests, view_protocol
+from slowfast_mvit.build.data import sampling_of, single_tests, train_clips, view_protocol
 from slowfast_mvit.config.load import ConfigError, load_config
 from slowfast_mvit.config.schema import Config
+from slowfast_mvit.data.augment import ColorJitter, RandAugment, RandAugmentPolicy
+from slowfast_mvit.data.clips import TrainClips
+from slowfast_mvit.data.lists import VideoList
+from slowfast_mvit.data.transforms import AreaAspectCrop, JitterCrop
 from slowfast_mvit.evaluation.multiview import batches_of_views
 
+VIDEOS = VideoList(np.array(["a.mp4"]), np.array(["a.mp4"]), np.zeros(1, dtype=np.int64), (), "train.csv")
 RECIPES = Path(__file__).parents[2] / "configs" / "Kinetics"
 PAPER_SIDE = ("TEST.SHORT_SIDE", "256")
 
@@ -123,3 +128,23 @@ def test_a_short_side_of_its_own_lets_larger_crops_in() -> None:
     assert view_protocol(recipe("MVITV2_S_16x4", "1x1", *larger, "TEST.SHORT_SIDE", "360")).short_side == 360
     with pytest.raises(ConfigError, match="320 does not fit"):
         recipe("MVITV2_S_16x4", "1x1", *larger)
+
+
+def test_training_clips_of_the_recipes() -> None:
+    """Kinetics has the Inception crop, a flip and two copies; Something-Something v2 short sides drawn in 1 / size, no flip."""
+    kinetics = train_clips(load_config(RECIPES / "MVITV2_S_16x4.yaml"), VIDEOS)
+    assert isinstance(kinetics, TrainClips) and (kinetics.num_repeats, kinetics.spare_first) == (2, False)
+    assert kinetics.transform.crop == AreaAspectCrop((0.08, 1.0), (0.75, 1.3333)) and kinetics.transform.flip
+    ssv2 = train_clips(load_config(RECIPES.parent / "SSv2" / "MVITV2_S_16x4.yaml"), VIDEOS)
+    assert isinstance(ssv2, TrainClips) and ssv2.num_repeats == 1
+    assert ssv2.transform.crop == JitterCrop((256, 320), 224, inverse=True) and not ssv2.transform.flip
+    for clips in (kinetics, ssv2):
+        augment, erasing = clips.transform.augment, clips.transform.erasing
+        assert isinstance(augment, RandAugment) and augment.policy == RandAugmentPolicy(7, 4, 0.5, True)
+        assert (augment.fill, augment.interpolation) == ((128, 128, 128), "bicubic")
+        assert erasing is not None and (erasing.prob, erasing.count, erasing.mode) == (0.25, 1, "pixel")
+        assert (clips.transform.size, clips.seed, clips.backend) == (224, 0, "pyav")
+    other = ("AUG.RE_SPLIT", "True", "DATA.DECODING_BACKEND", "frames", "RNG_SEED", "7", "AUG.AA_TYPE", "")
+    changed = train_clips(load_config(RECIPES / "MVITV2_S_16x4.yaml", other), VIDEOS)
+    assert isinstance(changed, TrainClips) and isinstance(changed.transform.augment, ColorJitter)
+    assert (changed.spare_first, changed.backend, changed.seed) == (True, "frames", 7)

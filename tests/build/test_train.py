@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from slowfast_mvit.build import train
 from slowfast_mvit.build.data import step_plan
 from slowfast_mvit.build.model import build_model
 from slowfast_mvit.build.train import (
@@ -21,10 +22,12 @@ from slowfast_mvit.build.train import (
 from slowfast_mvit.config.load import dump_config, load_config, load_config_text
 from slowfast_mvit.data.lists import VideoList
 from slowfast_mvit.data.loader import StepPlan
+from slowfast_mvit.engine.log import JsonLog
 from slowfast_mvit.engine.optimizer import set_learning_rate
 from slowfast_mvit.errors import UserError
 
 ROOT = Path(__file__).parents[2]
+VIDEOS = VideoList(np.array(["a.mp4"]), np.array(["a.mp4"]), np.zeros(1, dtype=np.int64), (), "lists/val.csv")
 SMALL = (ROOT / "configs" / "Toy" / "MVITV2_TOY_8x4.yaml").read_text()
 
 
@@ -200,3 +203,25 @@ def test_lars_acts_where_the_config_says(lars: str, step: float) -> None:
     set_learning_rate(optimizer, 1.0)
     optimizer.step()
     assert float((before - weight.detach()).norm()) == pytest.approx(step, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "protocol"),
+    [
+        ("Kinetics/MVITV2_L_40x3", "1 clip x 1 crop, short side 356, crop 312, sum"),
+        ("SSv2/MVITV2_S_16x4", "1 clip x 1 crop, short side 224, crop 224, sum"),
+        ("ImageNet/MVITV2_T", "centre crop 224 of short side 256"),
+    ],
+)
+def test_a_validation_is_one_clip_and_one_crop_of_the_training_set(
+    recipe: str, protocol: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def stop(config: Any, model: Any, videos: Any, seen: Any, *_: Any) -> None:
+        assert config.TEST.DATASET == config.TRAIN.DATASET
+        raise InterruptedError(str(seen))
+
+    monkeypatch.setattr(train, "evaluate_videos", stop)
+    # Another data set's test says nothing about the validation.
+    config = load_config(ROOT / "configs" / f"{recipe}.yaml", ["TEST.ENABLE", "False", "TEST.DATASET", "coco"])
+    with JsonLog(tmp_path / "log.jsonl") as log, pytest.raises(InterruptedError, match=f"^{protocol}$"):
+        train._validate(config, nn.Linear(2, 2), VIDEOS, torch.device("cpu"), "float32", 0, log)
