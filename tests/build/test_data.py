@@ -148,3 +148,11 @@ def test_training_clips_of_the_recipes() -> None:
     changed = train_clips(load_config(RECIPES / "MVITV2_S_16x4.yaml", other), VIDEOS)
     assert isinstance(changed, TrainClips) and isinstance(changed.transform.augment, ColorJitter)
     assert (changed.spare_first, changed.backend, changed.seed) == (True, "frames", 7)
+
+
+def test_clips_without_offset_sampling() -> None:
+    """Clip i of 4 begins at i / 4 of the 236 frames that a clip leaves free."""
+    config = recipe("MVITV2_S_16x4", "4x1", "DATA.USE_OFFSET_SAMPLING", "False")
+    assert sampling_of(config, "test").view_indices(300, Fraction(30), 4)[:, 0].tolist() == [0, 59, 118, 177]
+    config = recipe("MVITV2_S_16x4", "2x1", "DATA.USE_OFFSET_SAMPLING", "False", "DATA.TARGET_FPS", "60")
+    assert sampling_of(config, "test").view_indices(300, Fraction(30), 2)[:, 0].tolist() == [0, 134]  # 300 - 32, halved

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,9 @@ import pytest
 import run_net
 import torch
 
+from slowfast_mvit.build import train
 from slowfast_mvit.data.toy import CLASSES
+from slowfast_mvit.engine.loop import FitPlan
 
 ROOT = Path(__file__).parents[2]
 TOP = [f"top{rank}{part}" for rank in range(1, 6) for part in ("", "_name", "_score")]
@@ -147,3 +150,31 @@ def test_a_loss_that_explodes_stops_the_training(config_file: Path, capsys: pyte
     overrides = ["TRAIN.BATCH_SIZE", "1", "TRAIN.KILL_LOSS_EXPLOSION_FACTOR", "0.01", "TEST.ENABLE", "False"]
     assert run_net.main(["--cfg", str(config_file), *overrides]) == 2
     assert "the loss explodes at step 7: " in capsys.readouterr().err
+
+
+def test_the_plan_of_the_training_follows_the_config(config_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plans: list[FitPlan] = []
+
+    def note(*arguments: Any, **_: Any) -> None:
+        plans.append(arguments[5])
+        raise OSError("seen")
+
+    monkeypatch.setattr(train, "fit", note)
+    clips = ["TRAIN.BATCH_SIZE", "4", "TRAIN.ACCUMULATE_STEPS", "3", "AUG.NUM_SAMPLE", "2"]  # of 24 videos
+    others = ["SOLVER.CLIP_GRAD_VAL", "0.5", "SOLVER.CLIP_GRAD_L2NORM", "2.0", "LOG_PERIOD", "7", "RNG_SEED", "5"]
+    explosion = ["TRAIN.KILL_LOSS_EXPLOSION_FACTOR", "3.0", "SOLVER.MAX_EPOCH", "9"]
+    assert run_net.main(["--cfg", str(config_file), *clips, *others, *explosion]) == 2
+    assert plans == [
+        FitPlan(
+            num_epochs=9,
+            steps_per_epoch=2,
+            passes_per_step=3,
+            clips_per_step=24,
+            first_epoch=0,
+            seed=5,
+            clip_grad_value=0.5,
+            clip_grad_norm=2.0,
+            log_period=7,
+            explosion_factor=3.0,
+        )
+    ]
