@@ -31,6 +31,7 @@ class PatchEmbed(nn.Module):
             x = self.proj(x)
         else:
             with no_autocast(x.device.type):
+                assert self.proj.bias is not None
                 weight, bias = self.proj.weight.to(dtype), self.proj.bias.to(dtype)
                 volume = _CONVOLVE[weight.dim() - 2](x.to(dtype), weight, bias, self.proj.stride, self.proj.padding)
             x = volume.to(compute_dtype(x))
