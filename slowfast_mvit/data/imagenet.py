@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from slowfast_mvit.data.kinetics import LABEL_FILE, read_split, stored_names
+from slowfast_mvit.data.kinetics import LABEL_FILE, read_split, refuse_prefix, stored_names
 from slowfast_mvit.data.lists import VideoList
 from slowfast_mvit.errors import UserError
 
@@ -96,6 +96,7 @@ def read_images(
                 must_exist=must_exist,
             )
         )
+    refuse_prefix(prefix, root / split)
     known = tuple(label_names) or stored_names(root)
     if not known:
         known = class_folders(root)

@@ -74,6 +74,8 @@ def read_split(
         raise UserError(
             f"{root} has no {split}.csv: DATA.MULTI_LABEL True needs one, with 'path label,label,...' in its lines"
         )
+    if source.is_dir():
+        refuse_prefix(prefix, source)
     known = tuple(label_names) or stored_names(root)
     if not multi_label:
         _refuse_several(texts, names, source)
@@ -97,6 +99,15 @@ def read_split(
         check_files(paths, source)
     labels = multi_hot(numbers, counts, num_classes) if multi_label else np.array(numbers, dtype=np.int64)
     return VideoList(np.array(paths), np.array(names), labels, known, str(source))
+
+
+def refuse_prefix(prefix: str, folder: Path) -> None:
+    """A prefix that no list is there for must not be passed over: the list may have been forgotten."""
+    if prefix:
+        raise UserError(
+            f"DATA.PATH_PREFIX {prefix} goes before the paths of {folder}.csv, which does not exist: make that list, or leave "
+            f"the prefix out to read the folders of classes in {folder}"
+        )
 
 
 def _only_label(text: str) -> tuple[str]:

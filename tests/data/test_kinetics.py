@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from slowfast_mvit.data.imagenet import read_images
 from slowfast_mvit.data.kinetics import parse_label_names, read_list, read_split
 from slowfast_mvit.errors import UserError
 
@@ -439,3 +440,13 @@ def test_folders_called_by_numbers_are_names(root):
         touch(root / "train" / name)
     found = read_split(root, "train", num_classes=2)
     assert found.label_names == ("1 2", "3 4") and found.labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("read", [read_split, read_images])
+def test_a_prefix_without_a_list_is_refused(root, read):
+    touch(root / "train" / "a" / "1.mp4"), touch(root / "train" / "a" / "1.jpg")
+    assert len(read(root, "train", num_classes=1)) == 1
+    with pytest.raises(
+        UserError, match=r"^DATA\.PATH_PREFIX /videos goes before the paths of .*/set/train\.csv, which does not"
+    ):
+        read(root, "train", num_classes=1, prefix="/videos")
