@@ -6,19 +6,16 @@ class: a model must see time. The same seed makes the same pixels. A mirrored di
 for this set must not flip.
 """
 
-import json
 import math
-import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 
-from slowfast_mvit.errors import UserError
+from slowfast_mvit.data.toy_folder import make_once, refuse_odd, run_jobs
 
 CLASSES = (
     "move_left",
@@ -61,8 +58,7 @@ class ToySet:
     num_classes: int = 0
 
     def __post_init__(self) -> None:
-        if self.height % 2 or self.width % 2:
-            raise UserError(f"H.264 needs even extents, not {self.height}x{self.width}")
+        refuse_odd(self.height, self.width)
 
 
 def make_toy_set(root: Path, toy: ToySet, processes: int | None = None) -> Path:
@@ -73,20 +69,16 @@ def make_toy_set(root: Path, toy: ToySet, processes: int | None = None) -> Path:
     Raises:
         UserError: the folder holds lists that were not written here.
     """
-    manifest = root / _MANIFEST
-    complete = json.dumps({"version": _VERSION, **asdict(toy)})
-    if manifest.is_file() and manifest.read_text() == complete:
-        return root
-    foreign = [f"{split}.csv" for split in SPLITS if (root / f"{split}.csv").exists() and not manifest.exists()]
-    if foreign:
-        raise UserError(f"{root} holds {', '.join(foreign)} of another dataset, which a toy set would overwrite")
-    root.mkdir(parents=True, exist_ok=True)
-    manifest.write_text("unfinished")
+    return make_once(
+        root, _MANIFEST, _VERSION, toy, [f"{split}.csv" for split in SPLITS], lambda: _write(root, toy, processes)
+    )
+
+
+def _write(root: Path, toy: ToySet, processes: int | None) -> None:
     for split in SPLITS:
         (root / "videos" / split).mkdir(parents=True, exist_ok=True)
     jobs = list(_jobs(root, toy))
-    with ProcessPoolExecutor(processes or os.cpu_count()) as pool:
-        list(pool.map(_write_job, jobs, chunksize=16))
+    run_jobs(_write_job, jobs, processes)
     for split in SPLITS:
         rows = [
             f"{path.relative_to(root).as_posix()} {label % toy.num_classes if toy.num_classes else CLASSES[label]}\n"
@@ -94,8 +86,6 @@ def make_toy_set(root: Path, toy: ToySet, processes: int | None = None) -> Path:
             if job_split == split
         ]
         (root / f"{split}.csv").write_text("".join(rows), encoding="utf-8")
-    manifest.write_text(complete)  # last, so that an interrupted set is made again
-    return root
 
 
 def render(label: int, toy: ToySet, rng: np.random.Generator) -> np.ndarray:

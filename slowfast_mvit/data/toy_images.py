@@ -4,20 +4,17 @@ The classes are the pairs of five shapes and two textures. Colours, size, place 
 of them tells the class. The same seed makes the same pixels.
 """
 
-import json
 import math
-import os
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from slowfast_mvit.data.toy import texture
-from slowfast_mvit.errors import UserError
+from slowfast_mvit.data.toy_folder import make_once, run_jobs
 
 SHAPES = ("bar", "disc", "ring", "star", "triangle")
 TEXTURES = ("striped", "checked")
@@ -54,23 +51,17 @@ def make_toy_images(root: Path, toy: ToyImageSet, processes: int | None = None) 
     Raises:
         UserError: the folder holds images that were not written here.
     """
-    manifest = root / _MANIFEST
-    complete = json.dumps({"version": _VERSION, **asdict(toy)})
-    if manifest.is_file() and manifest.read_text() == complete:
-        return root
-    foreign = [split for split in SPLITS if (root / split).exists() and not manifest.exists()]
-    if foreign:
-        raise UserError(f"{root} holds {', '.join(foreign)} of another dataset, which a toy set would overwrite")
-    root.mkdir(parents=True, exist_ok=True)
-    manifest.write_text("unfinished")
+    return make_once(root, _MANIFEST, _VERSION, toy, SPLITS, lambda: _write(root, toy, processes))
+
+
+def _write(root: Path, toy: ToyImageSet, processes: int | None) -> None:
     for split in SPLITS:
         shutil.rmtree(root / split, ignore_errors=True)  # what lies in a folder is listed
         (root / f"{split}.csv").unlink(missing_ok=True)
         for name in CLASSES:
             (root / split / name).mkdir(parents=True)
     jobs = list(_jobs(root, toy))
-    with ProcessPoolExecutor(processes or os.cpu_count()) as pool:
-        list(pool.map(_write_job, jobs, chunksize=64))
+    run_jobs(_write_job, jobs, processes)
     for split in SPLITS if toy.num_classes else ():
         rows = [
             f"{path.relative_to(root).as_posix()} {label % toy.num_classes}\n"
@@ -78,8 +69,6 @@ def make_toy_images(root: Path, toy: ToyImageSet, processes: int | None = None) 
             if path.parent.parent.name == split
         ]
         (root / f"{split}.csv").write_text("".join(rows), encoding="utf-8")
-    manifest.write_text(complete)  # last, so that an interrupted set is made again
-    return root
 
 
 def draw_image(label: int, side: int, rng: np.random.Generator) -> np.ndarray:

@@ -8,17 +8,15 @@ the ground dark: a model finds it at once, whatever its first weights, and the o
 
 import json
 import math
-import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import av
 import numpy as np
 
 from slowfast_mvit.data.toy import random_shape, texture, write_video
-from slowfast_mvit.errors import UserError
+from slowfast_mvit.data.toy_folder import make_once, refuse_odd, run_jobs
 
 # Templates; each odd one is the one before it played backwards.
 TEMPLATES = (
@@ -59,8 +57,7 @@ class ToySsv2:
     num_classes: int = 0
 
     def __post_init__(self) -> None:
-        if self.height % 2 or self.width % 2:
-            raise UserError(f"the encoders need even extents, not {self.height}x{self.width}")
+        refuse_odd(self.height, self.width)
 
     @property
     def templates(self) -> tuple[str, ...]:
@@ -78,25 +75,18 @@ def make_toy_ssv2(root: Path, toy: ToySsv2, processes: int | None = None) -> Pat
     Raises:
         UserError: the folder holds annotations that were not written here.
     """
-    manifest = root / _MANIFEST
-    complete = json.dumps({"version": _VERSION, **asdict(toy)})
-    if manifest.is_file() and manifest.read_text() == complete:
-        return root
-    foreign = sorted(path.name for path in root.glob(f"{_PREFIX}*.json")) if not manifest.exists() else []
-    if foreign:
-        raise UserError(f"{root} holds {', '.join(foreign)} of another dataset, which a toy set would overwrite")
-    (root / VIDEO_FOLDER).mkdir(parents=True, exist_ok=True)
-    manifest.write_text("unfinished")
+    return make_once(root, _MANIFEST, _VERSION, toy, [f"{_PREFIX}*.json"], lambda: _write(root, toy, processes))
+
+
+def _write(root: Path, toy: ToySsv2, processes: int | None) -> None:
+    (root / VIDEO_FOLDER).mkdir(exist_ok=True)
     jobs = list(_jobs(root, toy))
-    with ProcessPoolExecutor(processes or os.cpu_count()) as pool:
-        list(pool.map(_write_job, jobs, chunksize=16))
+    run_jobs(_write_job, jobs, processes)
     for name, part in (("train", jobs[: toy.num_train]), ("validation", jobs[toy.num_train :])):
         records = [_record(path.stem, toy.templates[label]) for path, label, *_ in part]
         (root / f"{_PREFIX}{name}.json").write_text(json.dumps(records, indent=0), encoding="utf-8")
     labels = {_bare(template): str(number) for number, template in enumerate(toy.templates)}
     (root / f"{_PREFIX}labels.json").write_text(json.dumps(labels, indent=0), encoding="utf-8")
-    manifest.write_text(complete)  # last, so that an interrupted set is made again
-    return root
 
 
 def render(label: int, toy: ToySsv2, rng: np.random.Generator) -> np.ndarray:

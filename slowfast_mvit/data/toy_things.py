@@ -4,19 +4,16 @@ The ten classes are the five shapes of the toy images, each going left or right.
 direction: a model that knows shapes from images has half of the work behind it.
 """
 
-import json
 import math
-import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from slowfast_mvit.data.toy import texture, write_video
+from slowfast_mvit.data.toy_folder import make_once, refuse_odd, run_jobs
 from slowfast_mvit.data.toy_images import SHAPES, TEXTURES, inside, pattern
-from slowfast_mvit.errors import UserError
 
 DIRECTIONS = ("left", "right")
 CLASSES = tuple(f"{shape}_{direction}" for shape in SHAPES for direction in DIRECTIONS)
@@ -44,8 +41,7 @@ class ToyThings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.height % 2 or self.width % 2:
-            raise UserError(f"H.264 needs even extents, not {self.height}x{self.width}")
+        refuse_odd(self.height, self.width)
 
 
 def make_toy_things(root: Path, toy: ToyThings, processes: int | None = None) -> Path:
@@ -56,20 +52,16 @@ def make_toy_things(root: Path, toy: ToyThings, processes: int | None = None) ->
     Raises:
         UserError: the folder holds lists that were not written here.
     """
-    manifest = root / _MANIFEST
-    complete = json.dumps({"version": _VERSION, **asdict(toy)})
-    if manifest.is_file() and manifest.read_text() == complete:
-        return root
-    foreign = [f"{split}.csv" for split in SPLITS if (root / f"{split}.csv").exists() and not manifest.exists()]
-    if foreign:
-        raise UserError(f"{root} holds {', '.join(foreign)} of another dataset, which a toy set would overwrite")
-    root.mkdir(parents=True, exist_ok=True)
-    manifest.write_text("unfinished")
+    return make_once(
+        root, _MANIFEST, _VERSION, toy, [f"{split}.csv" for split in SPLITS], lambda: _write(root, toy, processes)
+    )
+
+
+def _write(root: Path, toy: ToyThings, processes: int | None) -> None:
     for split in SPLITS:
         (root / "videos" / split).mkdir(parents=True, exist_ok=True)
     jobs = list(_jobs(root, toy))
-    with ProcessPoolExecutor(processes or os.cpu_count()) as pool:
-        list(pool.map(_write_job, jobs, chunksize=16))
+    run_jobs(_write_job, jobs, processes)
     for split in SPLITS:
         rows = [
             f"{path.relative_to(root).as_posix()} {CLASSES[label]}\n"
@@ -77,8 +69,6 @@ def make_toy_things(root: Path, toy: ToyThings, processes: int | None = None) ->
             if path.parent.name == split
         ]
         (root / f"{split}.csv").write_text("".join(rows), encoding="utf-8")
-    manifest.write_text(complete)  # last, so that an interrupted set is made again
-    return root
 
 
 def film_thing(label: int, toy: ToyThings, rng: np.random.Generator) -> np.ndarray:
