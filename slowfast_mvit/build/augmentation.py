@@ -3,6 +3,7 @@
 from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.augment import Augmentation, ColorJitter, RandAugment, parse_rand_augment
 from slowfast_mvit.data.erasing import RandomErasing
+from slowfast_mvit.errors import UserError
 
 
 def augmentation_of(config: Config, fill: tuple[int, int, int]) -> Augmentation | None:
@@ -11,7 +12,11 @@ def augmentation_of(config: Config, fill: tuple[int, int, int]) -> Augmentation 
     if not aug.ENABLE:
         return None
     if aug.AA_TYPE:
-        return RandAugment(parse_rand_augment(aug.AA_TYPE), fill, aug.INTERPOLATION)
+        try:
+            policy = parse_rand_augment(aug.AA_TYPE)
+        except UserError as error:
+            raise UserError(f"AUG.AA_TYPE: {error}") from None
+        return RandAugment(policy, fill, aug.INTERPOLATION)
     return ColorJitter(aug.COLOR_JITTER) if aug.COLOR_JITTER else None
 
 

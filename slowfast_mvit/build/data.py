@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from slowfast_mvit.build.augmentation import augmentation_of, erasing_of, spares_first
 from slowfast_mvit.build.images import has_image_split, image_protocol, images_of, test_images, train_images
+from slowfast_mvit.build.lists import list_format
 from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.clips import ClipSampling, MultiViewVideos, Sampling, SegmentSampling, TrainClips
 from slowfast_mvit.data.imagenet import ImageList
@@ -47,11 +48,8 @@ def videos_of(
         Path(config.DATA.PATH_TO_DATA_DIR),
         split,
         num_classes=config.MODEL.NUM_CLASSES,
-        prefix=config.DATA.PATH_PREFIX,
-        separator=config.DATA.PATH_LABEL_SEPARATOR,
-        columns=config.DATA.LIST_COLUMNS,
         label_names=label_names,
-        skip_rows=config.DATA.SKIP_ROWS,
+        form=list_format(config),
         must_exist=must_exist,
     )
 

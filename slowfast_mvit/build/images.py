@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slowfast_mvit.build.augmentation import augmentation_of, erasing_of, spares_first
+from slowfast_mvit.build.lists import list_format
 from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.imagenet import ImageList, has_images, read_1k, read_images, read_joint
 from slowfast_mvit.data.images import AREA, ASPECT, ImageTransform, ImageView, TestImages, TrainImages
@@ -37,11 +38,8 @@ def images_of(config: Config, split: str, label_names: Sequence[str] = (), *, mu
         root,
         _labelled(root, split),
         num_classes=num_classes,
-        prefix=data.PATH_PREFIX,
-        separator=data.PATH_LABEL_SEPARATOR,
-        columns=data.LIST_COLUMNS,
         label_names=label_names,
-        skip_rows=data.SKIP_ROWS,
+        form=list_format(config),
         must_exist=must_exist,
     )
 

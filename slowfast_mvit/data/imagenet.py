@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from slowfast_mvit.data.kinetics import LABEL_FILE, read_split, refuse_prefix, stored_names
-from slowfast_mvit.data.lists import VideoList
+from slowfast_mvit.data.lists import PLAIN_LISTS, ListFormat, VideoList
 from slowfast_mvit.errors import UserError
 
 SPLITS = ("train", "val", "test")
@@ -60,11 +60,8 @@ def read_images(
     split: str,
     *,
     num_classes: int,
-    prefix: str = "",
-    separator: str = " ",
-    columns: Sequence[str] = (),
     label_names: Sequence[str] = (),
-    skip_rows: int = 0,
+    form: ListFormat = PLAIN_LISTS,
     must_exist: bool = True,
 ) -> ImageList:
     """Images of ``split`` under ``root``: from ``root/split.csv`` as for videos, else from ``root/split/<class>/``.
@@ -75,7 +72,7 @@ def read_images(
         num_classes: classes of the model. Folders must be as many, unless other names number them.
         label_names: names that number the classes (of a checkpoint); by default ``root/labels.json``, else the sorted folders
             of all splits.
-        prefix, separator, columns, skip_rows, must_exist: of list files, see :func:`slowfast_mvit.data.kinetics.read_split`.
+        form, must_exist: of list files, see :func:`slowfast_mvit.data.kinetics.read_split`.
 
     Raises:
         UserError: a missing folder or list, no images, an unknown class, another number of classes.
@@ -88,15 +85,12 @@ def read_images(
                 root,
                 split,
                 num_classes=num_classes,
-                prefix=prefix,
-                separator=separator,
-                columns=columns,
                 label_names=label_names,
-                skip_rows=skip_rows,
+                form=form,
                 must_exist=must_exist,
             )
         )
-    refuse_prefix(prefix, root / split)
+    refuse_prefix(form.prefix, root / split)
     known = tuple(label_names) or stored_names(root)
     if not known:
         known = class_folders(root)

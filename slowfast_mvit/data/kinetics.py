@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from slowfast_mvit.data.lists import VideoList, base_folder, check_files
+from slowfast_mvit.data.lists import PLAIN_LISTS, ListFormat, VideoList, base_folder, check_files
 from slowfast_mvit.data.multilabel import are_numbers, multi_hot, split_labels
 from slowfast_mvit.errors import UserError
 
@@ -39,11 +39,8 @@ def read_split(
     split: str,
     *,
     num_classes: int,
-    prefix: str = "",
-    separator: str = " ",
-    columns: Sequence[str] = (),
     label_names: Sequence[str] = (),
-    skip_rows: int = 0,
+    form: ListFormat = PLAIN_LISTS,
     must_exist: bool = True,
     multi_label: bool = False,
 ) -> VideoList:
@@ -53,13 +50,9 @@ def read_split(
         root: the dataset folder.
         split: name of the list file without its ending, or of the folder.
         num_classes: labels must lie in 0 .. num_classes - 1.
-        prefix: folder that paths are relative to; by default the dataset folder, or the working folder if only that has
-            the first video.
-        separator: between path and label; if lines do not fit it, comma, tab and semicolon are tried.
-        columns: names of the fields (``path``, ``label``, ``ignore``) of lists with more of them.
         label_names: names that number the labels (of a checkpoint); by default ``root/labels.json``, else the sorted
             names found in the lists.
-        skip_rows: lines left out at the top of list files.
+        form: how list files are written.
         must_exist: refuse a list that names missing files.
         multi_label: a list file has any number of labels in a line, comma-joined, and ``labels`` are bool [N, num_classes].
 
@@ -68,14 +61,14 @@ def read_split(
     """
     if not root.is_dir():
         raise UserError(f"the dataset folder {root} does not exist: set DATA.PATH_TO_DATA_DIR")
-    fields, source = _read_fields(root, split, separator, columns, skip_rows)
+    fields, source = _read_fields(root, split, form)
     names, texts = zip(*fields, strict=True)
     if multi_label and source.is_dir():
         raise UserError(
             f"{root} has no {split}.csv: DATA.MULTI_LABEL True needs one, with 'path label,label,...' in its lines"
         )
     if source.is_dir():
-        refuse_prefix(prefix, source)
+        refuse_prefix(form.prefix, source)
     known = tuple(label_names) or stored_names(root)
     if not multi_label:
         _refuse_several(texts, names, source)
@@ -86,14 +79,14 @@ def read_split(
     counts = [len(labels) for labels in each]
 
     def all_labels() -> set[str]:
-        return {label for text in _all_labels(root, separator, columns, skip_rows) for label in labels_of(text)}
+        return {label for text in _all_labels(root, form) for label in labels_of(text)}
 
     numbers, known = _number_labels(list(chain.from_iterable(each)), known, source, all_labels)
     _check_range(numbers, num_classes, names if not multi_label else np.repeat(names, counts).tolist(), source)
     if source.is_dir():
         paths = [str(source / name) for name in names]
     else:
-        base = base_folder(root, prefix, names[0])
+        base = base_folder(root, form.prefix, names[0])
         paths = [os.path.join(base, name) for name in names]  # noqa: PTH118 - a Path per row is slow on large lists
     if must_exist:
         check_files(paths, source)
@@ -140,13 +133,11 @@ def _refuse_further_fields(
             )
 
 
-def _read_fields(
-    root: Path, split: str, separator: str, columns: Sequence[str], skip_rows: int
-) -> tuple[list[tuple[str, str]], Path]:
+def _read_fields(root: Path, split: str, form: ListFormat) -> tuple[list[tuple[str, str]], Path]:
     """(path, label) texts of a split, and the file or folder that they come from."""
     list_file, folder = root / f"{split}.csv", root / split
     if list_file.is_file():
-        return read_list(list_file, separator, columns, skip_rows), list_file
+        return read_list(list_file, form), list_file
     if not folder.is_dir():
         raise UserError(f"{root} has neither {split}.csv nor a folder {split}/ with one folder per class")
     fields = [
@@ -161,10 +152,8 @@ def _read_fields(
     return fields, folder
 
 
-def read_list(
-    path: Path, separator: str = " ", columns: Sequence[str] = (), skip_rows: int = 0
-) -> list[tuple[str, str]]:
-    """(path, label) texts of a list file, its first ``skip_rows`` lines, a header and blank lines left out.
+def read_list(path: Path, form: ListFormat = PLAIN_LISTS) -> list[tuple[str, str]]:
+    """(path, label) texts of a list file, its first ``form.skip_rows`` lines, a header and blank lines left out.
 
     Raises:
         UserError: unreadable text, an empty list, or a line without a label, named by its number.
@@ -173,6 +162,7 @@ def read_list(
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not a text file in UTF-8 ({error.reason} at byte {error.start})") from error
+    separator, columns, skip_rows = form.separator, form.columns, form.skip_rows
     if not separator:
         raise UserError("DATA.PATH_LABEL_SEPARATOR is empty: give the text between path and label")
     lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
@@ -293,12 +283,12 @@ def parse_label_names(stored: object) -> tuple[str, ...]:
     raise ValueError("the numbers must be 0, 1, 2, ... without gaps")
 
 
-def _all_labels(root: Path, separator: str, columns: Sequence[str], skip_rows: int) -> set[str]:
+def _all_labels(root: Path, form: ListFormat) -> set[str]:
     """Label texts of all splits of the dataset."""
     splits = [
         split for split in ("train", "val", "test") if (root / f"{split}.csv").is_file() or (root / split).is_dir()
     ]
-    return {label for split in splits for _, label in _read_fields(root, split, separator, columns, skip_rows)[0]}
+    return {label for split in splits for _, label in _read_fields(root, split, form)[0]}
 
 
 def _number_labels(

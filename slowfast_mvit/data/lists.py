@@ -36,6 +36,27 @@ class LabelledList(Protocol):
 
 
 @dataclass(frozen=True)
+class ListFormat:
+    """How list files are written.
+
+    Attributes:
+        prefix: folder that paths are relative to; by default the dataset folder, or the working folder if only that has
+            the first file.
+        separator: between path and label; if lines do not fit it, comma, tab and semicolon are tried.
+        columns: names of the fields (``path``, ``label``, ``ignore``) of lists with more of them.
+        skip_rows: lines left out at the top.
+    """
+
+    prefix: str = ""
+    separator: str = " "
+    columns: tuple[str, ...] = ()
+    skip_rows: int = 0
+
+
+PLAIN_LISTS = ListFormat()
+
+
+@dataclass(frozen=True)
 class VideoList:
     """Videos with their labels, in arrays so that loader workers share them.
 

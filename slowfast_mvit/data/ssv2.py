@@ -16,7 +16,9 @@ import numpy as np
 
 from slowfast_mvit.data.kinetics import read_label_names, read_split
 from slowfast_mvit.data.lists import (
+    PLAIN_LISTS,
     FrameLists,
+    ListFormat,
     VideoList,
     base_folder,
     check_files,
@@ -55,11 +57,8 @@ def read_ssv2(
     split: str,
     *,
     num_classes: int,
-    prefix: str = "",
-    separator: str = " ",
-    columns: Sequence[str] = (),
     label_names: Sequence[str] = (),
-    skip_rows: int = 0,
+    form: ListFormat = PLAIN_LISTS,
     must_exist: bool = True,
 ) -> VideoList:
     """Videos of ``split`` (train, val or test) under ``root``.
@@ -72,11 +71,10 @@ def read_ssv2(
         root: the dataset folder.
         split: which videos.
         num_classes: of the model; the label map must have as many.
-        prefix: folder of the videos, or the one that the paths of a frame list are relative to. By default videos lie in
-            ``root/20bn-something-something-v2``, ``root/videos`` or ``root``, and images under ``root``, or the working folder
-            if only that has the first.
         label_names: names that number the labels (of a checkpoint); by default the label map.
-        separator, columns, skip_rows: of lists of one's own, see :func:`slowfast_mvit.data.kinetics.read_split`.
+        form: how lists of one's own are written. Its prefix is also the folder of the videos, or the one that the paths of a
+            frame list are relative to. By default videos lie in ``root/20bn-something-something-v2``, ``root/videos`` or
+            ``root``, and images under ``root``, or the working folder if only that has the first.
         must_exist: refuse a list that names missing videos. Of a frame list, their folders; single images are missed later.
 
     Raises:
@@ -99,11 +97,8 @@ def read_ssv2(
             root,
             split,
             num_classes=num_classes,
-            prefix=prefix,
-            separator=separator,
-            columns=columns,
             label_names=label_names or _label_map(root),
-            skip_rows=skip_rows,
+            form=form,
             must_exist=must_exist,
         )
     ids, templates = _ids_and_templates(annotations)
@@ -115,11 +110,13 @@ def read_ssv2(
             f"set it to {len(known)}"
         )
     if frame_list:
-        frames, paths = _read_frames(frame_list, ids, base_folder(root, prefix, _first_frame(frame_list)), annotations)
+        frames, paths = _read_frames(
+            frame_list, ids, base_folder(root, form.prefix, _first_frame(frame_list)), annotations
+        )
         if must_exist:
             check_files(paths, frame_list)
     else:
-        frames, paths = None, _video_paths(root, prefix, ids, annotations, must_exist)
+        frames, paths = None, _video_paths(root, form.prefix, ids, annotations, must_exist)
     return VideoList(np.array(paths), np.array(ids), labels, known, str(frame_list or annotations), frames)
 
 

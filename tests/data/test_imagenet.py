@@ -17,6 +17,7 @@ from slowfast_mvit.data.imagenet import (
     read_images,
     read_joint,
 )
+from slowfast_mvit.data.lists import ListFormat
 from slowfast_mvit.errors import UserError
 
 
@@ -101,7 +102,7 @@ def test_list_files_as_for_videos(tmp_path, ending):
     elsewhere = tmp_path / "lists"
     elsewhere.mkdir()
     (elsewhere / "val.csv").write_text(f"one.jpg,cat\n{tmp_path}/images/two three.png,big dog\n")
-    val = read_images(elsewhere, "val", num_classes=2, prefix=str(tmp_path / "images"))
+    val = read_images(elsewhere, "val", num_classes=2, form=ListFormat(prefix=str(tmp_path / "images")))
     assert [val.path(i) for i in range(2)] == [f"{tmp_path}/images/one.jpg", f"{tmp_path}/images/two three.png"]
     assert val.label_names == ("big dog", "cat") and val.labels.tolist() == [1, 0]
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from slowfast_mvit.data.imagenet import read_images
 from slowfast_mvit.data.kinetics import parse_label_names, read_list, read_split
+from slowfast_mvit.data.lists import ListFormat
 from slowfast_mvit.errors import UserError
 
 
@@ -39,7 +40,7 @@ def touch(path):
 
 def listed(root, text, separator=" ", columns=()):
     """Fields of a list of this content."""
-    return read_list(put(root, "list", text, files=False), separator, columns)
+    return read_list(put(root, "list", text, files=False), ListFormat(separator=separator, columns=tuple(columns)))
 
 
 def refusal(call, *args, **kwargs):
@@ -115,7 +116,7 @@ def test_label_first_by_columns(root):
 
 def test_too_few_columns(root):
     path = put(root, "list", "a.mp4 9 1\n\nb.mp4 2\n", files=False)
-    said = refusal(read_list, path, " ", ("path", "ignore", "label"))
+    said = refusal(read_list, path, ListFormat(columns=("path", "ignore", "label")))
     assert said == f"{path}:3: expected 3 fields (path, ignore, label), got 'b.mp4 2'"
 
 
@@ -141,7 +142,7 @@ def test_any_path_survives(tmp_path_factory, path, label, separator, three):
     file = folder / "list.csv"
     file.write_text(separator.join(fields) + "\n", encoding="utf-8", newline="")
     columns = ("path", "ignore", "label") if three else ()
-    assert read_list(file, separator, columns) == [(path, str(label))]
+    assert read_list(file, ListFormat(separator=separator, columns=columns)) == [(path, str(label))]
 
 
 @settings(max_examples=100, deadline=None)
@@ -282,7 +283,7 @@ def test_prefix_goes_before_every_path(root, tmp_path):
     touch(tmp_path / "films" / "a.mp4")
     touch(root / "a.mp4")
     put(root, "train", "a.mp4 0\n")
-    videos = read_split(root, "train", num_classes=1, prefix=str(tmp_path / "films"))
+    videos = read_split(root, "train", num_classes=1, form=ListFormat(prefix=str(tmp_path / "films")))
     assert videos.paths.tolist() == [f"{tmp_path}/films/a.mp4"] and videos.names.tolist() == ["a.mp4"]
 
 
@@ -298,7 +299,9 @@ def test_absolute_paths(root, tmp_path):
     touch(tmp_path / "far" / "a.mp4")
     put(root, "train", f"{tmp_path}/far/a.mp4 0\n", files=False)
     for prefix in ("", str(root)):
-        assert read_split(root, "train", num_classes=1, prefix=prefix).paths.tolist() == [f"{tmp_path}/far/a.mp4"]
+        assert read_split(root, "train", num_classes=1, form=ListFormat(prefix=prefix)).paths.tolist() == [
+            f"{tmp_path}/far/a.mp4"
+        ]
 
 
 def test_missing_files_are_counted_and_five_named(root):
@@ -343,7 +346,7 @@ def test_line_without_label(root):
     path = put(root, "train", "a.mp4 0\n\nb.mp4\nc.mp4 1\n", files=False)
     assert refusal(read_split, root, "train", num_classes=2) == f"{path}:3: expected 'path label', got 'b.mp4'"
     path = put(root, "train", "a.mp4,0\n,1\n", files=False)
-    assert refusal(read_list, path, ",") == f"{path}:2: expected 'path,label', got ',1'"
+    assert refusal(read_list, path, ListFormat(separator=",")) == f"{path}:2: expected 'path,label', got ',1'"
 
 
 def test_not_utf_8(root):
@@ -392,17 +395,19 @@ def test_rows_are_skipped_at_the_top_of_every_list(root):
     put(root, "val", "# 1\n# 2\nc.mp4 walk\n", files=False)
     for name in "abc":
         touch(root / f"{name}.mp4")
-    videos = read_split(root, "train", num_classes=3, skip_rows=2)  # blank lines count: they are lines of the file
+    videos = read_split(
+        root, "train", num_classes=3, form=ListFormat(skip_rows=2)
+    )  # blank lines count: they are lines of the file
     assert videos.names.tolist() == ["a.mp4", "b.mp4"] and videos.label_names == ("jump", "run", "walk")
-    assert read_split(root, "val", num_classes=3, skip_rows=2).labels.tolist() == [2]
+    assert read_split(root, "val", num_classes=3, form=ListFormat(skip_rows=2)).labels.tolist() == [2]
     put(root, "val", "# 1\n# 2\npath label\nc.mp4 0\nd.mp4\n", files=False)
-    said = refusal(read_split, root, "val", num_classes=3, skip_rows=2)
+    said = refusal(read_split, root, "val", num_classes=3, form=ListFormat(skip_rows=2))
     assert said == f"{root}/val.csv:5: expected 'path label', got 'd.mp4'"  # numbers are those of the file
 
 
 def test_a_list_that_is_skipped_whole(root):
     path = put(root, "train", "a.mp4 0\nb.mp4 1\n", files=False)
-    said = refusal(read_list, path, skip_rows=2)
+    said = refusal(read_list, path, form=ListFormat(skip_rows=2))
     assert said == f"{path} has no lines after the 2 that DATA.SKIP_ROWS leaves out"
 
 
@@ -424,7 +429,7 @@ def test_further_fields_are_no_names_of_labels(root, text):
         read_split(root, "train", num_classes=2, must_exist=False)
     separator = text[5]
     found = read_split(
-        root, "train", num_classes=2, must_exist=False, separator=separator, columns=("path", "ignore", "label")
+        root, "train", num_classes=2, must_exist=False, form=ListFormat("", separator, ("path", "ignore", "label"))
     )
     assert (found.names.tolist(), found.labels.tolist()) == (["a.mp4", "b.mp4"], [1, 0])
 
@@ -449,4 +454,4 @@ def test_a_prefix_without_a_list_is_refused(root, read):
     with pytest.raises(
         UserError, match=r"^DATA\.PATH_PREFIX /videos goes before the paths of .*/set/train\.csv, which does not"
     ):
-        read(root, "train", num_classes=1, prefix="/videos")
+        read(root, "train", num_classes=1, form=ListFormat(prefix="/videos"))

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slowfast_mvit.data.kinetics import read_split
+from slowfast_mvit.data.lists import ListFormat
 from slowfast_mvit.data.multilabel import are_numbers, multi_hot, split_labels
 from slowfast_mvit.errors import UserError
 
@@ -47,10 +48,13 @@ def test_multi_hot_is_the_sets_of_labels(sets):
     ("text", "changed"),
     [
         ('a b.mp4 3,0\nc.mp4 4\nd.mp4 ""\n', {}),
-        ('a b.mp4,"3,0"\nc.mp4,4\nd.mp4,""\n', {"separator": ","}),
+        ('a b.mp4,"3,0"\nc.mp4,4\nd.mp4,""\n', {"form": ListFormat(separator=",")}),
         ('a b.mp4,"3,0"\nc.mp4,4\nd.mp4,""\n', {}),
-        ('path\tlabels\na b.mp4\t3,0,3\nc.mp4\t4\nd.mp4\t""\n', {"separator": "\t"}),
-        ('3,0;7;a b.mp4\n4;7;c.mp4\n"";7;d.mp4\n', {"separator": ";", "columns": ("label", "ignore", "path")}),
+        ('path\tlabels\na b.mp4\t3,0,3\nc.mp4\t4\nd.mp4\t""\n', {"form": ListFormat(separator="\t")}),
+        (
+            '3,0;7;a b.mp4\n4;7;c.mp4\n"";7;d.mp4\n',
+            {"form": ListFormat(separator=";", columns=("label", "ignore", "path"))},
+        ),
     ],
 )
 def test_numbered_lists(tmp_path, text, changed):
@@ -123,7 +127,9 @@ def test_folders_of_classes_have_one_label_each(tmp_path):
 @pytest.mark.parametrize("separator", [" ", ",", "\t", ";"])
 def test_quoted_labels_of_folders_of_frames(tmp_path, separator):
     """The first line, whose label alone has a comma, is no header."""
-    found = read(tmp_path, f'a{separator}"4,1"\nsome b{separator}3\nc{separator}""\n', separator=separator)
+    found = read(
+        tmp_path, f'a{separator}"4,1"\nsome b{separator}3\nc{separator}""\n', form=ListFormat(separator=separator)
+    )
     assert found.names.tolist() == ["a", "some b", "c"]
     assert [np.flatnonzero(row).tolist() for row in found.labels] == [[1, 4], [3], []]
 

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from slowfast_mvit.data.clips import MultiViewVideos, SegmentSampling
+from slowfast_mvit.data.lists import ListFormat
 from slowfast_mvit.data.ssv2 import has_ssv2, read_ssv2
 from slowfast_mvit.errors import UserError
 
@@ -79,7 +80,7 @@ def test_prefix_is_the_folder_of_the_videos(root, tmp_path):
     annotate(root)
     touch(root / "videos", *VIDEOS)
     touch(tmp_path / "films", "74225.webm", "9.webm", "101.webm", "5.webm")
-    videos = read_ssv2(root, "train", num_classes=3, prefix=str(tmp_path / "films"))
+    videos = read_ssv2(root, "train", num_classes=3, form=ListFormat(prefix=str(tmp_path / "films")))
     assert videos.paths[1] == f"{tmp_path}/films/9.webm"
 
 
@@ -169,7 +170,7 @@ def test_frame_lists(root, tmp_path, quote):
     frames = tmp_path / "frames"
     for video, _ in RECORDS:
         touch(frames / video)
-    videos = read_ssv2(root, "train", num_classes=3, prefix=str(frames))
+    videos = read_ssv2(root, "train", num_classes=3, form=ListFormat(prefix=str(frames)))
     assert videos.names.tolist() == ["74225", "9", "101", "5"] and videos.labels.tolist() == [1, 0, 2, 1]
     assert videos.paths.tolist() == [f"{frames}/{video}" for video in videos.names]
     assert videos.frames is not None and len(videos.frames) == 4 and videos.source == str(path)
@@ -334,7 +335,7 @@ def test_missing_videos_are_counted_and_five_named(root):
         f"{path}: 7 of 9 videos are not in {root}/videos, for example 0.webm, 1.webm, 2.webm, 4.webm, 5.webm: set "
         "DATA.PATH_PREFIX to the folder of the videos, or take them off the list"
     )
-    assert "9 of 9 videos are not in /nowhere, " in refusal(root, prefix="/nowhere")
+    assert "9 of 9 videos are not in /nowhere, " in refusal(root, form=ListFormat(prefix="/nowhere"))
     videos = read_ssv2(root, "train", num_classes=3, must_exist=False)
     assert videos.paths[[0, 3]].tolist() == [f"{root}/videos/0.webm", f"{root}/videos/3.webm"]
 
