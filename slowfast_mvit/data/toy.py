@@ -109,8 +109,7 @@ def render(label: int, toy: ToySet, rng: np.random.Generator) -> np.ndarray:
         angle = angle + 2.0 * progress
     else:
         radius = radius * np.exp(0.5 * progress)
-    u = ((x - center_x) * np.cos(angle) + (y - center_y) * np.sin(angle)) / radius
-    v = ((y - center_y) * np.cos(angle) - (x - center_x) * np.sin(angle)) / radius
+    u, v = turned(x - center_x, y - center_y, angle, radius)
     inside = random_shape(u, v, rng)[..., None]
     ground = texture(x / unit * 3.0, y / unit * 3.0, rng)
     film = np.where(inside, texture(u, v, rng), ground)
@@ -160,6 +159,14 @@ def random_shape(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.n
         return (np.abs(u) < 0.9) & (np.abs(v) < 0.9 * flatness)
     points = int(rng.integers(3, 6))
     return np.hypot(u, v) < 0.8 + 0.25 * np.cos(points * np.arctan2(v, u))
+
+
+def turned(
+    across: np.ndarray, down: np.ndarray, angle: np.ndarray | float, radius: np.ndarray | float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates of a shape of about unit radius, turned by ``angle``, from distances to its centre in pixels."""
+    cos, sin = np.cos(angle), np.sin(angle)
+    return (across * cos + down * sin) / radius, (down * cos - across * sin) / radius
 
 
 def texture(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:

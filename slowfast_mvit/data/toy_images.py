@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from slowfast_mvit.data.toy import texture
+from slowfast_mvit.data.toy import texture, turned
 from slowfast_mvit.data.toy_folder import make_once, run_jobs
 
 SHAPES = ("bar", "disc", "ring", "star", "triangle")
@@ -78,8 +78,7 @@ def draw_image(label: int, side: int, rng: np.random.Generator) -> np.ndarray:
     x, y = np.arange(width, dtype=np.float32)[None, :], np.arange(height, dtype=np.float32)[:, None]
     angle, radius = rng.uniform(0, 2 * math.pi), unit * rng.uniform(0.3, 0.45)
     center_x, center_y = width / 2 + rng.uniform(-0.1, 0.1) * width, height / 2 + rng.uniform(-0.1, 0.1) * height
-    u = ((x - center_x) * np.cos(angle) + (y - center_y) * np.sin(angle)) / radius
-    v = ((y - center_y) * np.cos(angle) - (x - center_x) * np.sin(angle)) / radius
+    u, v = turned(x - center_x, y - center_y, angle, radius)
     texture_name, shape_name = CLASSES[label].split("_")
     picture = np.where(
         inside(shape_name, u, v)[..., None], pattern(texture_name, u, v, rng), texture(x / unit * 3, y / unit * 3, rng)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from slowfast_mvit.data.toy import texture, write_video
+from slowfast_mvit.data.toy import texture, turned, write_video
 from slowfast_mvit.data.toy_folder import make_once, refuse_odd, run_jobs
 from slowfast_mvit.data.toy_images import SHAPES, TEXTURES, inside, pattern
 
@@ -82,8 +82,7 @@ def film_thing(label: int, toy: ToyThings, rng: np.random.Generator) -> np.ndarr
     center_x = W / 2 + rng.uniform(-0.05, 0.05) * W + sign * 0.22 * W * progress
     center_y = H / 2 + rng.uniform(-0.1, 0.1) * H
     angle, radius = rng.uniform(0, 2 * math.pi), unit * rng.uniform(0.3, 0.4)
-    u = ((x - center_x) * np.cos(angle) + (y - center_y) * np.sin(angle)) / radius
-    v = ((y - center_y) * np.cos(angle) - (x - center_x) * np.sin(angle)) / radius
+    u, v = turned(x - center_x, y - center_y, angle, radius)
     covering = pattern(TEXTURES[rng.integers(len(TEXTURES))], u, v, rng)
     film = np.where(inside(shape, u, v)[..., None], covering, texture(x / unit * 3, y / unit * 3, rng))
     film += 0.02 * rng.standard_normal((T, H, W, 1), dtype=np.float32)
