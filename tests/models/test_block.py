@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from slowfast_mvit.models import attention, kernels
 from slowfast_mvit.models.block import MultiscaleBlock
 from slowfast_mvit.models.layout import plan_blocks
 from tests.models import reference
@@ -119,3 +120,68 @@ def test_drop_path_drops_whole_branches_of_single_samples():
 
 def test_the_first_block_drops_nothing():
     assert isinstance(make_block(VIDEO, 0, drop_path_rate=0.5)[0].drop_path, nn.Identity)
+
+
+@pytest.mark.parametrize("name", ["video", "video, expansion in the MLP", "image"])
+@pytest.mark.parametrize("index", [1, 3])
+@pytest.mark.parametrize("numbers", [1, 10**9])
+def test_a_block_takes_few_samples_or_all_together(monkeypatch, name, index, numbers):
+    arch = CASES[name]
+    calls = []
+    block, x, grid = make_block(arch, index, batch=3)
+    state = leaves(block)
+    forward = block._forward
+    monkeypatch.setattr(kernels, "PROJECTED_AT_ONCE", numbers)
+    monkeypatch.setattr(block, "_forward", lambda part, grid: calls.append(len(part)) or forward(part, grid))
+    actual, actual_grid = block(x, grid)
+    assert calls == ([1, 1, 1] if numbers == 1 else [3])
+    expected, expected_grid = plain(arch, index, x, grid, state)
+    assert actual_grid == expected_grid
+    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
+    assert_same_gradients(block, actual, expected, x, state)
+
+
+@pytest.mark.parametrize("name", ["video", "image", "video, positions in space"])
+def test_widths_for_gpus_change_nothing(monkeypatch, name):
+    arch = CASES[name]
+    block, x, grid = make_block(arch, 1)
+    state = leaves(block)
+    widths = []
+    attend = attention.attend
+    monkeypatch.setattr(attention, "aligned_width", lambda _, width: kernels.aligned_width("cuda", width))
+    monkeypatch.setattr(attention, "attend", lambda q, k, v, mask: widths.append(q.shape[-1]) or attend(q, k, v, mask))
+    actual, _ = block(x, grid)
+    assert widths[0] % 8 == 0
+    expected, _ = plain(arch, 1, x, grid, state)
+    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
+    assert_same_gradients(block, actual, expected, x, state)
+
+
+@pytest.mark.parametrize("layer", ["norm1", "attn.qkv", "attn.proj", "proj", "norm2", "mlp.fc1", "mlp.fc2"])
+@pytest.mark.parametrize("training", [True, False])
+def test_layers_with_hooks_are_called(layer, training):
+    block, x, grid = make_block(VIDEO, 1)
+    block.train(training)
+    expected, _ = block(x, grid)
+    heard = []
+    block.get_submodule(layer).register_forward_hook(lambda module, inputs, out: heard.append(layer))
+    actual, _ = block(x, grid)
+    assert heard == [layer]
+    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "trained", ["norm1", "attn.qkv", "attn.proj", "attn.pool_q", "attn.rel_pos_h", "proj", "mlp.fc2"]
+)
+def test_a_frozen_block_trains_the_rest_alone(trained):
+    block, x, grid = make_block(VIDEO, 1)
+    state = leaves(block)
+    expected, _ = plain(VIDEO, 1, x, grid, state)
+    names = [name for name, _ in block.named_parameters() if name.startswith(trained)]
+    wanted = torch.autograd.grad(expected.square().sum(), [state[name] for name in names])
+    for name, parameter in block.named_parameters():
+        parameter.requires_grad_(name in names)
+    block(x.detach(), grid)[0].square().sum().backward()
+    assert {name for name, parameter in block.named_parameters() if parameter.grad is not None} == set(names)
+    for name, want in zip(names, wanted, strict=True):
+        torch.testing.assert_close(block.get_parameter(name).grad, want, rtol=1e-4, atol=1e-4 * float(want.abs().max()))
