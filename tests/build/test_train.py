@@ -59,7 +59,7 @@ def test_rates_are_scaled_by_the_clips_of_a_step() -> None:
     schedule = schedule_of(config, plan)
     assert schedule(0) == pytest.approx(1e-5 / 4)
     assert schedule(0.5) == pytest.approx(1e-3 / 4)
-    assert schedule(12) == pytest.approx(1e-5 / 4)
+    assert schedule(config.SOLVER.MAX_EPOCH) == pytest.approx(1e-5 / 4)
 
 
 def test_rates_stay_as_they_are_without_a_reference() -> None:
