@@ -149,16 +149,32 @@ def stack_labels(labels: Sequence[Label]) -> Tensor:
     return torch.from_numpy(np.array(labels))
 
 
-def collate_clips(items: Sequence[TrainItem | UnreadableVideo]) -> ClipBatch | UnreadableVideo:
-    """Items to a batch, repeats of a video next to each other; the first unreadable video instead, if there is one."""
-    readable: list[TrainItem] = []
-    for item in items:
-        if isinstance(item, UnreadableVideo):
-            return item
-        readable.append(item)
+@dataclass(frozen=True)
+class TrainPass:
+    """What one process is given for one forward pass.
+
+    Attributes:
+        clips: of the videos that could be read; None where none could, or none fell to this process.
+        unreadable: the other videos.
+    """
+
+    clips: ClipBatch | None
+    unreadable: tuple[UnreadableVideo, ...] = ()
+
+    def pin_memory(self) -> Self:
+        """The clips in pinned memory, for the data loader."""
+        return self if self.clips is None else replace(self, clips=self.clips.pin_memory())
+
+
+def collate_clips(items: Sequence[TrainItem | UnreadableVideo]) -> TrainPass:
+    """Items to a batch, repeats of a video next to each other; the videos that could not be read beside it."""
+    readable = [item for item in items if isinstance(item, TrainItem)]
+    unreadable = tuple(item for item in items if isinstance(item, UnreadableVideo))
+    if not readable:
+        return TrainPass(None, unreadable)
     repeats = torch.tensor([len(item.video) for item in readable])
     zeros = torch.zeros(int(repeats.sum()), dtype=torch.int64)
-    return ClipBatch(
+    clips = ClipBatch(
         video=torch.cat([item.video for item in readable]),
         labels=stack_labels([item.label for item in readable]).repeat_interleave(repeats, dim=0),
         video_index=torch.tensor([item.video_index for item in readable]).repeat_interleave(repeats),
@@ -168,3 +184,4 @@ def collate_clips(items: Sequence[TrainItem | UnreadableVideo]) -> ClipBatch | U
         end_sec=torch.tensor([item.end_sec for item in readable], dtype=torch.float64).repeat_interleave(repeats),
         erasures=tuple(erasure for item in readable for erasure in item.erasures),
     )
+    return TrainPass(clips, unreadable)

@@ -125,17 +125,17 @@ def _warn_of_sides(label_names: Sequence[str]) -> None:
         )
 
 
-def step_plan(config: Config, videos: LabelledList) -> StepPlan:
-    """How the training videos make steps.
+def step_plan(config: Config, videos: LabelledList, num_ranks: int = 1) -> StepPlan:
+    """How the training videos make steps, on ``num_ranks`` processes of all NUM_SHARDS machines.
 
     Raises:
-        UserError: mixing is on, and some forward pass would hold a single clip.
+        UserError: mixing is on, and some forward pass of a process would hold a single clip.
     """
-    plan = StepPlan(len(videos), config.TRAIN.BATCH_SIZE, config.TRAIN.ACCUMULATE_STEPS)
-    if config.MIXUP.ENABLE and config.MIXUP.PROB > 0 and plan.smallest_pass * config.AUG.NUM_SAMPLE < 2:
+    plan = StepPlan(len(videos), config.TRAIN.BATCH_SIZE * config.NUM_SHARDS, config.TRAIN.ACCUMULATE_STEPS, num_ranks)
+    if config.MIXUP.ENABLE and config.MIXUP.PROB > 0 and plan.smallest_share * config.AUG.NUM_SAMPLE < 2:
         raise UserError(
-            f"{len(videos)} training videos make a forward pass of one clip, which MIXUP cannot mix: raise TRAIN.BATCH_SIZE or "
-            "AUG.NUM_SAMPLE, or set MIXUP.PROB 0"
+            f"{len(videos)} training videos make a forward pass of one clip{' on a process' if num_ranks > 1 else ''}, which "
+            "MIXUP cannot mix: raise TRAIN.BATCH_SIZE or AUG.NUM_SAMPLE, or set MIXUP.PROB 0"
         )
     return plan
 

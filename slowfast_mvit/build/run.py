@@ -41,6 +41,21 @@ class RunFolder:
         return self.root / "log.jsonl"
 
     @property
+    def epochs(self) -> Path:
+        """A row for each finished epoch of the training."""
+        return self.root / "epochs.csv"
+
+    @property
+    def best(self) -> Path:
+        """Which epoch has the best validation, and its checkpoint."""
+        return self.root / "best.json"
+
+    @property
+    def unreadable(self) -> Path:
+        """Training videos that could not be read."""
+        return self.root / "unreadable_train.csv"
+
+    @property
     def metrics(self) -> Path:
         """Metrics of the test."""
         return self.root / "metrics.json"

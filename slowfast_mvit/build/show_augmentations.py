@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from slowfast_mvit.batches import ClipBatch, UnreadableVideo, collate_clips
+from slowfast_mvit.batches import ClipBatch, collate_clips
 from slowfast_mvit.build.data import step_plan, train_clips, videos_of
 from slowfast_mvit.build.readiness import refuse_unbuilt
 from slowfast_mvit.build.run import classification_of
@@ -41,9 +41,11 @@ def augmentation_sheet(config: Config) -> Image.Image:
     noted = _Noted(dataset.transform.augment) if dataset.transform.augment is not None else None
     dataset.transform = replace(dataset.transform, augment=noted)
     sampler = StepSampler(step_plan(config, videos), seed=config.RNG_SEED, first_epoch=0, first_step=0, num_epochs=1)
-    batch = collate_clips([dataset[key] for key in islice(next(iter(sampler)), MAX_VIDEOS)])
-    if isinstance(batch, UnreadableVideo):
-        raise VideoError(batch.path, batch.backend, batch.cause)
+    given = collate_clips([dataset[key] for key in islice(next(iter(sampler)), MAX_VIDEOS)])
+    for video in given.unreadable:
+        raise VideoError(video.path, video.backend, video.cause)
+    batch = given.clips
+    assert batch is not None
     task = classification_of(config, "float32")
     model = _Keep(config.MODEL.NUM_CLASSES)
     task.losses(model, batch, step_rng(config.RNG_SEED, 0))

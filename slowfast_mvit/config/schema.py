@@ -17,6 +17,7 @@ __all__ = [
     "Data",
     "DataLoader",
     "Detection",
+    "Distributed",
     "Mixup",
     "Model",
     "Mvit",
@@ -39,7 +40,18 @@ class Train:
     BATCH_SIZE: int = key(64, "Videos per machine and forward pass, before repeated augmentation", at_least=1)
     ACCUMULATE_STEPS: int = key(1, "Forward passes per optimizer step (ours)", at_least=1)
     EVAL_PERIOD: int = key(10, "Epochs between validations", at_least=1)
-    CHECKPOINT_PERIOD: int = key(10, "Epochs between checkpoints", at_least=1)
+    CHECKPOINT_PERIOD: int = key(10, "Epochs between checkpoints; an epoch that is validated has one too", at_least=1)
+    CHECKPOINT_SECONDS: float = key(
+        0.0, "Seconds between checkpoints inside epochs; 0: none but at the end of epochs (ours)", at_least=0
+    )
+    KEEP_CHECKPOINTS: int = key(
+        3, "How many of the newest checkpoints stay, beside the best validated one; 0: all (ours)", at_least=0
+    )
+    MAX_SKIPPED_STEPS: int = key(
+        20,
+        "Steps in a row that are left out because the loss or its gradient is not finite, before the run stops (ours)",
+        at_least=0,
+    )
     AUTO_RESUME: bool = key(True, "Go on from the last checkpoint in OUTPUT_DIR")
     CHECKPOINT_FILE_PATH: str = key("", "File or URL of weights to start from, of any publisher")
     CHECKPOINT_TYPE: str = key("pytorch", "Format of that file", choices=("pytorch",))
@@ -98,6 +110,9 @@ class Test:
     USE_EMA: bool = key(
         True,
         "Test the averaged weights of a checkpoint that has them (SOLVER.EMA_DECAY); False: its last weights (ours)",
+    )
+    RESUME: bool = key(
+        True, "Keep the scores of finished videos until the test is over, and go on from them after a restart (ours)"
     )
     SAVE_PROBABILITIES: bool = key(False, "Also write all probabilities, to predictions/probabilities.npz (ours)")
 
@@ -194,6 +209,9 @@ class Data:
         False, "Several labels per video, comma-joined in list files, scored by mean average precision; for kinetics"
     )
     ENSEMBLE_METHOD: str = key("sum", "How the scores of a video's views are joined", choices=("sum", "max"))
+    MAX_BAD_VIDEOS: int = key(
+        100, "Training goes on without videos that cannot be read, up to so many different ones (ours)", at_least=0
+    )
     IN22K_TRAINVAL: bool = key(
         False, "ImageNet-21K, with IN22k_VAL_IN1K: train on its training and validation images together"
     )
@@ -256,6 +274,24 @@ class DataLoader:
 
     NUM_WORKERS: int = key(8, "Loader processes per GPU", at_least=0)
     PIN_MEMORY: bool = key(True, "Batches in page-locked memory")
+    TIMEOUT: float = key(
+        300.0,
+        "Seconds without a batch after which the oldest video in work counts as unreadable and the loader processes are "
+        "started anew; a test stops; 0: wait for ever (ours)",
+        at_least=0,
+    )
+
+
+@dataclass(frozen=True)
+class Distributed:
+    """How several processes share the work (ours)."""
+
+    STRATEGY: str = key(
+        "ddp",
+        "ddp: every process holds the whole model; fsdp: each holds a part of every block",
+        choices=("ddp", "fsdp"),
+    )
+    TIMEOUT: float = key(600.0, "Seconds that a process waits for another before it gives up", above=0)
 
 
 @dataclass(frozen=True)
@@ -293,12 +329,15 @@ class Config:
 
     TASK: str = key("", "Name put before checkpoint files, as in ssl_eval_checkpoint_epoch_00001.pyth")
     NUM_GPUS: int = key(1, "GPUs per machine; 0: the CPU", at_least=0)
+    NUM_PROCESSES: int = key(
+        1, "Processes per machine where NUM_GPUS is 0; under torchrun its own numbers count (ours)", at_least=1
+    )
     NUM_SHARDS: int = key(1, "Machines; under torchrun its own numbers count", at_least=1)
     SHARD_ID: int = key(0, "Number of this machine, from 0", at_least=0)
     OUTPUT_DIR: str = key(".", "Folder of checkpoints, logs and results")
     RNG_SEED: int = key(1, "Seed of every random draw", at_least=0)
     LOG_PERIOD: int = key(10, "Steps between log lines", at_least=1)
-    DIST_BACKEND: str = key("nccl", "torch.distributed backend", choices=("nccl", "gloo"))
+    DIST_BACKEND: str = key("nccl", "torch.distributed backend of GPUs; the CPU's is gloo", choices=("nccl", "gloo"))
     TRAIN: Train = Train()
     TEST: Test = Test()
     AUG: Aug = Aug()
@@ -308,6 +347,7 @@ class Config:
     DATA: Data = Data()
     SOLVER: Solver = Solver()
     DATA_LOADER: DataLoader = DataLoader()
+    DISTRIBUTED: Distributed = Distributed()
     DETECTION: Detection = Detection()
     AVA: Ava = Ava()
     TENSORBOARD: Tensorboard = Tensorboard()

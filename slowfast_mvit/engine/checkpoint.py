@@ -1,11 +1,16 @@
-"""Checkpoints: written whole or not at all, and found again.
+"""Checkpoints: written whole or not at all, found again, and thrown away when newer ones stand in their place.
 
 A file holds PySlowFast's container: ``epoch`` (0-based, the last one finished), ``model_state``, ``optimizer_state``,
-``cfg`` (YAML text), ``scaler_state`` with float16, and ours: ``label_names``, ``ema_state`` with SOLVER.EMA_DECAY.
+``cfg`` (YAML text), ``scaler_state`` with float16, and ours: ``label_names``, ``ema_state`` with SOLVER.EMA_DECAY, ``position``
+(of :class:`loop.Position`), ``history`` (of :class:`history.History`). Random state is not among them, since everything random
+is a function of the seed and the position (:mod:`slowfast_mvit.ops.randomness`).
 """
 
+import errno
 import logging
 import os
+import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -17,35 +22,97 @@ from slowfast_mvit.weights.files import read_weights
 
 _LOG = logging.getLogger(__name__)
 _PREFIX, _SUFFIX = "checkpoint_epoch_", ".pyth"
+_NUMBERS = re.compile(r"(?P<epoch>\d+)(?:_step_(?P<step>\d+))?")
 
 
-def checkpoint_path(folder: Path, epoch: int, task: str = "") -> Path:
-    """File of the checkpoint after ``epoch`` (0-based); names count from 1 and begin with the task, as PySlowFast's."""
-    return folder / f"{_prefix(task)}{epoch + 1:05d}{_SUFFIX}"
+def checkpoint_path(folder: Path, epoch: int, task: str = "", *, step: int = 0) -> Path:
+    """File of the checkpoint after ``epoch`` (0-based) and, inside the next epoch, ``step`` steps more.
+
+    Names count epochs from 1 and begin with the task, as PySlowFast's do, which takes the last one in the order of names too.
+    """
+    inside = f"_step_{step:08d}" if step else ""
+    return folder / f"{_prefix(task)}{epoch + 1:05d}{inside}{_SUFFIX}"
 
 
 def list_checkpoints(folder: Path, task: str = "") -> list[Path]:
     """Checkpoints of a run, oldest first; those of another task are not among them."""
     if not folder.is_dir():
         return []
-    return sorted(
-        path for path in folder.iterdir() if path.name.startswith(_prefix(task)) and path.name.endswith(_SUFFIX)
-    )
+    found = [(_place(path, task), path) for path in folder.iterdir()]
+    return [path for place, path in sorted((place, path) for place, path in found if place is not None)]
 
 
 def _prefix(task: str) -> str:
     return f"{task}_{_PREFIX}" if task else _PREFIX
 
 
+def _place(path: Path, task: str) -> tuple[int, int] | None:
+    """Finished epochs and steps that a checkpoint's name gives; None for other files."""
+    if not path.name.startswith(_prefix(task)) or not path.name.endswith(_SUFFIX):
+        return None
+    numbers = _NUMBERS.fullmatch(path.name[len(_prefix(task)) : -len(_SUFFIX)])
+    return None if numbers is None else (int(numbers["epoch"]), int(numbers["step"] or 0))
+
+
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Write under a temporary name, sync, rename: a crash leaves the old file or the new one, never half of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write under a temporary name, sync, rename: a crash leaves the old file or the new one, never half of one.
+
+    Raises:
+        UserError: it cannot be written; a disk is full. What is on the disk is as it was before.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        torch.save(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except (OSError, RuntimeError) as error:
+        # torch's zip writer meets the failed write a second time when it closes, and raises that instead.
+        cause = _system_error(error)
+        if cause is None:
+            raise
+        temporary.unlink(missing_ok=True)
+        newest = list_checkpoints(path.parent)
+        intact = f"the newest checkpoint is {newest[-1].name}, which is intact" if newest else "there is none before it"
+        raise UserError(
+            f"{path} cannot be written: {cause.strerror or cause}; {intact}. Make room (TRAIN.KEEP_CHECKPOINTS keeps fewer) "
+            "and start the same command again"
+        ) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder outlive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:  # some network file systems cannot, and need not
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _system_error(error: BaseException | None) -> OSError | None:
+    """The OSError that an error is or came from."""
+    while error is not None:
+        if isinstance(error, OSError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def drop_old(folder: Path, keep: int, task: str = "", *, spare: Collection[Path] = ()) -> None:
+    """Remove all checkpoints but the newest ``keep`` (0: none is removed) and those to ``spare``; and leftovers of writing."""
+    for leftover in folder.glob(f".{_prefix(task)}*.tmp"):
+        leftover.unlink(missing_ok=True)
+    if not keep:
+        return
+    for path in list_checkpoints(folder, task)[:-keep]:
+        if path not in spare:
+            path.unlink(missing_ok=True)
 
 
 def read_newest(folder: Path, task: str = "") -> tuple[Path, dict[str, Any]] | None:

@@ -1,6 +1,7 @@
 """Stopping a training whose loss explodes (TRAIN.KILL_LOSS_EXPLOSION_FACTOR)."""
 
 from collections import deque
+from collections.abc import Iterable
 
 from slowfast_mvit.errors import UserError
 
@@ -15,14 +16,15 @@ class LossWatch:
 
     Args:
         factor: the loss may grow by this; 0: by anything.
+        losses: the last ones of the epoch so far, where a run goes on inside it.
     """
 
-    def __init__(self, factor: float) -> None:
+    def __init__(self, factor: float, losses: Iterable[float] = ()) -> None:
         self.factor = factor
-        self.losses: deque[float] = deque(maxlen=_FIRST)
+        self.losses: deque[float] = deque(losses, maxlen=_FIRST)
 
     def start_epoch(self) -> None:
-        """Forget the losses of the epoch before, so that a resumed run sees what an uninterrupted one sees."""
+        """Forget the losses of the epoch before, as PySlowFast does."""
         self.losses.clear()
 
     def add(self, loss: float, step: int) -> None:

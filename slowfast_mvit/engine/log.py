@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import simplejson
 from tqdm import tqdm
@@ -21,6 +21,20 @@ def log_to_screen() -> None:
     root.handlers = [handler]
     root.setLevel(logging.INFO)
     root.propagate = False
+
+
+class Log(Protocol):
+    """Takes what a run has to say."""
+
+    def write(self, kind: str, **values: object) -> None:
+        """Add a record of a kind: ``train``, ``val``, ``epoch`` ..."""
+
+
+class NoLog:
+    """Takes what ranks other than 0 have to say, and drops it."""
+
+    def write(self, kind: str, **values: object) -> None:
+        """Drop it."""
 
 
 class JsonLog:
@@ -49,8 +63,10 @@ class JsonLog:
 class ProgressBar:
     """A bar with time left on a terminal; elsewhere a plain line now and then."""
 
-    def __init__(self, title: str, total: int, done: int = 0, plain_every: int = 10) -> None:
-        self._bar = tqdm(total=total, initial=done, desc=title, disable=None, unit="step", dynamic_ncols=True)
+    def __init__(self, title: str, total: int, done: int = 0, plain_every: int = 10, *, shown: bool = True) -> None:
+        disable = None if shown else True
+        self._bar = tqdm(total=total, initial=done, desc=title, disable=disable, unit="step", dynamic_ncols=True)
+        self._shown = shown
         self._title, self._total, self._done, self._plain_every = title, total, done, plain_every
         self._start, self._first = time.perf_counter(), done
 
@@ -60,7 +76,7 @@ class ProgressBar:
         if not self._bar.disable:
             self._bar.set_postfix(values, refresh=False)
             self._bar.update()
-        elif self._done % self._plain_every == 0 or self._done == self._total:
+        elif self._shown and (self._done % self._plain_every == 0 or self._done == self._total):
             rate = (time.perf_counter() - self._start) / max(self._done - self._first, 1)
             left = tqdm.format_interval(rate * (self._total - self._done))
             shown = ", ".join(f"{key} {value}" for key, value in values.items())

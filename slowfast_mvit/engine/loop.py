@@ -1,10 +1,10 @@
 """The one loop: ``fit`` for training, ``evaluate`` for testing. It names no task and no metric."""
 
+import logging
 import math
-import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -12,16 +12,18 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from slowfast_mvit.batches import ClipBatch
+from slowfast_mvit.engine.clock import Clock
+from slowfast_mvit.engine.distributed import World
 from slowfast_mvit.engine.explosion import LossWatch
-from slowfast_mvit.engine.log import JsonLog, ProgressBar
+from slowfast_mvit.engine.log import Log, ProgressBar
+from slowfast_mvit.engine.memory import out_of_memory
 from slowfast_mvit.engine.optimizer import set_learning_rate
+from slowfast_mvit.engine.parallel import communicating, gradient_norm
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.ops.randomness import step_rng, step_seed
 from slowfast_mvit.ops.schedule import Schedule
 
-_T = TypeVar("_T")
-# Steps in a row that float16 may leave out: from its first scale of 2**16, halving that often ends below 1.
-SKIPPED_STEPS = 20
+_LOG = logging.getLogger(__name__)
 
 
 class Trainable(Protocol):
@@ -40,124 +42,170 @@ class Evaluator(Protocol):
 
 @dataclass(frozen=True)
 class FitPlan:
-    """The frame of a training: how far, in which steps, from where.
+    """The frame of a training: how far, in which steps.
 
     Attributes:
         num_epochs, steps_per_epoch: length.
-        passes_per_step, clips_per_step: forward passes that make a step, and the clips in all of them.
-        first_epoch: where to begin (0 unless resumed).
+        passes_per_step, clips_per_step: forward passes that make a step, and the clips in all of them, of all ranks.
         seed: of everything random inside a step.
         clip_grad_value, clip_grad_norm: gradient clipping by value or by L2 norm; the value has priority.
         log_period: steps between lines of the log.
         explosion_factor: stop when the loss grows by more than this, see :class:`LossWatch`; 0: never.
+        max_skipped: steps in a row that may be left out because something is not finite. float16 needs some: from its first
+            scale of 2**16, 17 halvings end below 1.
     """
 
     num_epochs: int
     steps_per_epoch: int
     passes_per_step: int
     clips_per_step: int
-    first_epoch: int = 0
     seed: int = 0
     clip_grad_value: float | None = None
     clip_grad_norm: float | None = None
     log_period: int = 10
     explosion_factor: float = 0.0
+    max_skipped: int = 20
 
 
-class _Stopwatch:
-    """Counts the seconds spent waiting for data, and all seconds."""
+@dataclass(frozen=True)
+class Position:
+    """Where a training stands between two steps, and what it remembers of the steps before. Checkpoints hold it.
 
-    def __init__(self) -> None:
-        self.reset()
+    Attributes:
+        epoch: 0-based number of the epoch of the coming step.
+        step: steps of that epoch that are done; at the end of an epoch all of them, and its number has not grown yet.
+        steps_per_epoch: of the run that this is a position of.
+        skipped: steps in a row, up to here, that were left out.
+        recent_losses: what :class:`LossWatch` compares with.
+        sums: what the means of the epoch are made of: number of ``clips``, ``seconds``, and each loss times clips.
+    """
 
-    def reset(self) -> None:
-        self.start, self.waited = time.perf_counter(), 0.0
+    epoch: int = 0
+    step: int = 0
+    steps_per_epoch: int = 1
+    skipped: int = 0
+    recent_losses: tuple[float, ...] = ()
+    sums: dict[str, float] = field(default_factory=dict)
 
-    def waiting(self, batches: Iterable[_T]) -> Iterator[_T]:
-        iterator = iter(batches)
-        while True:
-            begin = time.perf_counter()
-            try:
-                item = next(iterator)
-            except StopIteration:
-                return
-            self.waited += time.perf_counter() - begin
-            yield item
 
-    @property
-    def elapsed(self) -> float:
-        return time.perf_counter() - self.start
+class Course(Protocol):
+    """What goes on around the steps of a training. Every rank has one; what is asked at a step is asked of all of them."""
+
+    def after_update(self) -> None:
+        """The weights of a step are there."""
+
+    def new_bad_videos(self) -> int:
+        """How many videos this rank has found unreadable since it was last asked."""
+
+    def count_bad_videos(self, number: int) -> None:
+        """So many were found on all ranks; raises UserError if they are too many."""
+
+    def wants_checkpoint(self) -> bool:
+        """Whether this rank wants a checkpoint now; one that does is enough."""
+
+    def wants_stop(self) -> bool:
+        """Whether this rank wants the training to stop; one that does is enough."""
+
+    def save(self, position: Position) -> None:
+        """Write a checkpoint inside an epoch."""
+
+    def stop(self, position: Position) -> None:
+        """Write a checkpoint and raise."""
+
+    def after_epoch(self, position: Position, means: dict[str, float]) -> None:
+        """An epoch is over; ``means`` are its losses, ``lr``, ``seconds`` and ``clips_per_second``.
+
+        A training that starts from the end of an epoch calls this first.
+        """
 
 
 def fit(
     model: nn.Module,
     task: Trainable,
-    batches: Iterable[ClipBatch],
+    passes: Iterable[ClipBatch | None],
     optimizer: Optimizer,
     schedule: Schedule,
     plan: FitPlan,
     *,
     device: torch.device,
-    log: JsonLog,
+    log: Log,
     name_of: Callable[[int], str],
-    after_epoch: Callable[[int], None],
-    after_step: Callable[[], None] = lambda: None,
+    course: Course,
+    world: World = World(),  # noqa: B008 - frozen
+    blank: ClipBatch | None = None,
     scaler: torch.amp.GradScaler | None = None,
+    start: Position = Position(),
 ) -> None:
-    """Train from ``plan.first_epoch`` through the last epoch.
+    """Train from ``start`` through the last epoch.
+
+    A step is the same whatever the number of ranks that share its clips: every clip weighs the same, gradients are summed
+    over all passes and ranks, and sent once.
 
     Args:
-        model: on ``device``.
+        model: on ``device``, wrapped for several ranks.
         task: computes the losses.
-        batches: the forward passes of all steps in order, beginning at ``first_epoch``.
+        passes: what this rank does in the forward passes of all steps in order, beginning at ``start``; None where it has no
+            clip.
         optimizer: its learning rate is set before each step.
         schedule: learning rate at a fractional epoch.
         plan: see :class:`FitPlan`.
         device: where batches go.
         log: receives a line every ``log_period`` steps.
         name_of: name of a video from its index, for messages.
-        after_epoch: called with the number of each finished epoch; checkpoints and evaluates.
-        after_step: called when the weights of a step are there; averages them.
+        course: see :class:`Course`.
+        world: the ranks that train together.
+        blank: a batch that stands in where this rank has no clip and others do; it weighs nothing. Needed for several ranks.
         scaler: of the loss, for float16. A step whose scaled gradients overflow is left out, and the scale halved.
+        start: where to begin.
 
     Raises:
-        UserError: the loss is not finite, which names the step and its clips, or explodes. That step has changed no weight.
+        UserError: ``plan.max_skipped`` steps in a row were not finite, which names the clips, the loss explodes, or the
+            device has too little memory. Such a step has changed no weight.
     """
     scaler = scaler or torch.amp.GradScaler(device.type, enabled=False)
-    watch = _Stopwatch()
-    losses = LossWatch(plan.explosion_factor)
-    stream = watch.waiting(batches)
-    total, skipped = plan.num_epochs * plan.steps_per_epoch, 0
-    for epoch in range(plan.first_epoch, plan.num_epochs):
+    clock = Clock(start.sums.get("seconds", 0.0))
+    watch = LossWatch(plan.explosion_factor, start.recent_losses)
+    stream = clock.waiting(passes)
+    total, skipped, sums = plan.num_epochs * plan.steps_per_epoch, start.skipped, dict(start.sums)
+    position = start
+    for epoch in range(start.epoch, plan.num_epochs):
+        first = start.step if epoch == start.epoch else 0
+        if not first:
+            watch.start_epoch()
+            clock.start_epoch()
+            sums = {}
+        bar = ProgressBar(
+            f"epoch {epoch + 1}/{plan.num_epochs}",
+            plan.steps_per_epoch,
+            first,
+            plain_every=plan.log_period,
+            shown=world.is_main,
+        )
         model.train()
-        losses.start_epoch()
-        bar = ProgressBar(f"epoch {epoch + 1}/{plan.num_epochs}", plan.steps_per_epoch, plain_every=plan.log_period)
-        for step in range(plan.steps_per_epoch):
+        for step in range(first, plan.steps_per_epoch):
             number = epoch * plan.steps_per_epoch + step
             rate = schedule(epoch + step / plan.steps_per_epoch)
             set_learning_rate(optimizer, rate)
-            means = _step(model, task, stream, plan, number, device, name_of, scaler)
-            losses.add(means["loss"], number + 1)
-            scaler.unscale_(optimizer)
-            norm = _clip_gradients(model, plan)
-            if not math.isfinite(norm) and not scaler.is_enabled():
-                raise UserError(
-                    f"the gradient is {norm} at step {number + 1}, while the loss is finite: lower SOLVER.BASE_LR or clip "
-                    "gradients (SOLVER.CLIP_GRAD_L2NORM); the weights are those of the step before"
-                )
-            scaler.step(optimizer)
-            scaler.update()
-            skipped = 0 if math.isfinite(norm) else skipped + 1
-            if skipped >= SKIPPED_STEPS:
-                raise UserError(
-                    f"the gradients of {skipped} steps in a row, up to {number + 1}, are not finite, while the losses are: "
-                    "train in MODEL.PRECISION bfloat16 or float32, or lower SOLVER.BASE_LR; none of them has changed a weight"
-                )
-            if not skipped:
-                after_step()
-            optimizer.zero_grad(set_to_none=True)
-            wait_share = watch.waited / max(watch.elapsed, 1e-9)
-            bar.advance(**{name: f"{value:.4g}" for name, value in means.items()}, wait=f"{wait_share:.0%}")
+            with out_of_memory(device):
+                mine = _gradients(model, task, stream, plan, number, device, scaler, world, blank)
+                ours = _together(world, mine, course, clock.waited_since())
+            course.count_bad_videos(ours.num_bad)
+            if ours.finite:
+                watch.add(ours.means["loss"], number + 1)
+            with out_of_memory(device):
+                norm = _update(model, optimizer, scaler, plan, ours)
+            if ours.finite and math.isfinite(norm):
+                skipped = 0
+                course.after_update()
+            else:
+                skipped += 1
+                _say_skipped(world, mine, ours, norm, number, skipped, plan, log, name_of, scaled=scaler.is_enabled())
+            for name, value in ours.means.items() if ours.finite else ():
+                sums[name] = sums.get(name, 0.0) + value * ours.num_clips
+            sums["clips"] = sums.get("clips", 0.0) + (ours.num_clips if ours.finite else 0)
+            sums["seconds"] = clock.epoch_seconds
+            clock.count(ours.num_clips, ours.waited)
+            bar.advance(**{name: f"{value:.4g}" for name, value in ours.means.items()}, wait=f"{clock.wait_share:.0%}")
             if (step + 1) % plan.log_period == 0 or step + 1 == plan.steps_per_epoch:
                 log.write(
                     "train",
@@ -166,14 +214,20 @@ def fit(
                     steps=total,
                     lr=rate,
                     grad_norm=norm if math.isfinite(norm) else None,
-                    data_wait_share=round(wait_share, 4),
-                    seconds=round(watch.elapsed, 3),
-                    **means,
+                    **clock.readings(total - number - 1),
+                    **_memory(device),
+                    **ours.means,
                 )
-                watch.reset()
+                clock.restart()
+            position = Position(epoch, step + 1, plan.steps_per_epoch, skipped, tuple(watch.losses), dict(sums))
+            if ours.stop:
+                bar.close()
+                course.stop(position)
+            if ours.checkpoint and step + 1 < plan.steps_per_epoch:
+                course.save(position)
         bar.close()
-        after_epoch(epoch)
-        watch.reset()
+        course.after_epoch(position, _means(sums, schedule(epoch + 1 - 1 / plan.steps_per_epoch)))
+        clock.restart()
 
 
 @torch.inference_mode()
@@ -186,44 +240,147 @@ def evaluate(
         bar.advance()
 
 
-def _step(
+@dataclass(frozen=True)
+class _Mine:
+    """What one rank's passes of a step gave: number of clips, sums over them, and the videos of losses that are not finite."""
+
+    num_clips: int
+    sums: dict[str, float]
+    bad_losses: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Ours:
+    """What the passes of all ranks gave, and what any of them wants."""
+
+    num_clips: int
+    means: dict[str, float]
+    finite: bool
+    num_bad: int
+    checkpoint: bool
+    stop: bool
+    waited: float
+
+
+def _gradients(
     model: nn.Module,
     task: Trainable,
-    stream: Iterator[ClipBatch],
+    stream: Iterator[ClipBatch | None],
     plan: FitPlan,
     number: int,
     device: torch.device,
-    name_of: Callable[[int], str],
     scaler: torch.amp.GradScaler,
-) -> dict[str, float]:
-    """Gradients of one step, accumulated over its passes; returns the means over the step's clips."""
+    world: World,
+    blank: ClipBatch | None,
+) -> _Mine:
+    """Gradients of one step, accumulated over its passes: those of the sum over its clips, over ``plan.clips_per_step``."""
     rng = step_rng(plan.seed, number)
-    means: dict[str, float] = {}
-    for forward_pass in range(plan.passes_per_step):
-        batch = next(stream).to(device)
-        # Dropout and drop path are functions of (seed, step, pass). Seeded after the loader, which draws when it starts.
-        torch.manual_seed(step_seed(plan.seed, number, forward_pass))
-        share = len(batch) / plan.clips_per_step
-        losses = task.losses(model, batch, rng)
-        if not math.isfinite(float(losses["loss"].detach())):
-            clips = sorted({name_of(index) for index in batch.video_index.tolist()})
-            raise UserError(
-                f"the loss is {float(losses['loss'].detach())} at step {number + 1} on the clips {', '.join(clips)}: "
-                "lower SOLVER.BASE_LR, clip gradients (SOLVER.CLIP_GRAD_L2NORM), or look at these videos; if the run has just "
-                "been resumed, its newest checkpoint may be at fault"
-            )
-        scaler.scale(losses["loss"] * share).backward()
-        for name, value in losses.items():
-            means[name] = means.get(name, 0.0) + float(value.detach()) * share
-    return means
+    names: tuple[str, ...] = ()
+    sums = torch.zeros(())
+    passed: list[tuple[ClipBatch, Tensor]] = []
+    num_clips = 0
+    for index in range(plan.passes_per_step):
+        batch = next(stream)
+        if batch is None and world.size == 1:
+            continue
+        clips = blank if batch is None else batch
+        assert clips is not None
+        clips = clips.to(device)
+        # Dropout and drop path are functions of (seed, step, pass, rank). Seeded after the loader, which draws when it starts.
+        torch.manual_seed(step_seed(plan.seed, number, index, world.rank))
+        counted = 0 if batch is None else len(batch)
+        with communicating(model, last=index + 1 == plan.passes_per_step):
+            losses = task.losses(model, clips, rng)
+            # Ranks' gradients are averaged, so each weighs its own by their number.
+            scaler.scale(losses["loss"] * (counted * world.size / plan.clips_per_step)).backward()
+        names = tuple(losses)
+        sums = sums.to(device) + torch.stack([value.detach().float() for value in losses.values()]) * counted
+        num_clips += counted
+        if batch is not None:
+            passed.append((batch, losses["loss"].detach()))
+    bad = {index for batch, loss in passed if not torch.isfinite(loss) for index in batch.video_index.tolist()}
+    return _Mine(num_clips, dict(zip(names, sums.tolist(), strict=True)) if names else {}, tuple(sorted(bad)))
 
 
-def _clip_gradients(model: nn.Module, plan: FitPlan) -> float:
-    """Clip as the plan says; returns the L2 norm over all gradients before clipping."""
+def _together(world: World, mine: _Mine, course: Course, waited: float) -> _Ours:
+    """One message that joins what the ranks have."""
+    values = [mine.num_clips, bool(mine.bad_losses), course.new_bad_videos(), course.wants_checkpoint()]
+    clips, bad_losses, num_bad, checkpoint, stop, waited, *sums = world.sum(
+        [*values, course.wants_stop(), waited, *mine.sums.values()]
+    )
+    means = {name: value / max(clips, 1) for name, value in zip(mine.sums, sums, strict=True)}
+    finite = not bad_losses and clips > 0
+    return _Ours(int(clips), means, finite, int(num_bad), checkpoint > 0, stop > 0, waited / world.size)
+
+
+def _update(model: nn.Module, optimizer: Optimizer, scaler: torch.amp.GradScaler, plan: FitPlan, ours: _Ours) -> float:
+    """Make the step, unless something is not finite; returns the L2 norm over all gradients before clipping."""
+    if not ours.num_clips:
+        optimizer.zero_grad(set_to_none=True)
+        return math.nan
+    scaler.unscale_(optimizer)
     parameters = [parameter for parameter in model.parameters() if parameter.grad is not None]
-    norm = nn.utils.get_total_norm(parameter.grad for parameter in parameters if parameter.grad is not None)
+    if ours.num_clips < plan.clips_per_step:  # some videos could not be read: the mean is over the others
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        torch._foreach_mul_(gradients, plan.clips_per_step / ours.num_clips)
+    norm = gradient_norm(parameters)
+    size = float(norm)
     if plan.clip_grad_value is not None:
         nn.utils.clip_grad_value_(parameters, plan.clip_grad_value)
     elif plan.clip_grad_norm is not None:
         nn.utils.clip_grads_with_norm_(parameters, plan.clip_grad_norm, norm)
-    return float(norm)
+    if ours.finite and math.isfinite(size):
+        scaler.step(optimizer)
+    scaler.update()
+    optimizer.zero_grad(set_to_none=True)
+    return size
+
+
+def _say_skipped(
+    world: World,
+    mine: _Mine,
+    ours: _Ours,
+    norm: float,
+    number: int,
+    skipped: int,
+    plan: FitPlan,
+    log: Log,
+    name_of: Callable[[int], str],
+    *,
+    scaled: bool,
+) -> None:
+    """Say why a step was left out; raise if it is one too many."""
+    names = sorted({name_of(index) for indices in world.everyones(mine.bad_losses) for index in indices})
+    if not ours.num_clips:
+        reason = "none of its videos could be read"
+    elif names:
+        reason = f"the loss is not finite on the clips {', '.join(names)}"
+    else:
+        reason = f"the gradient is {norm}, while the loss is finite"
+    if world.is_main and not (
+        scaled and not names and skipped < plan.max_skipped
+    ):  # float16 searches its scale quietly
+        _LOG.warning("step %d is left out: %s", number + 1, reason)
+    log.write("skipped", step=number + 1, reason=reason, clips=names)
+    if skipped >= max(plan.max_skipped, 1):
+        advice = "train in MODEL.PRECISION bfloat16 or float32, " if scaled else ""
+        raise UserError(
+            f"{skipped} step{'s' if skipped > 1 else ''} in a row {'were' if skipped > 1 else 'was'} left out, the last is "
+            f"{number + 1}, where {reason}: {advice}lower SOLVER.BASE_LR, clip gradients (SOLVER.CLIP_GRAD_L2NORM), or look at "
+            "these videos; the weights are those of the step before, and if the run has just been resumed, its newest "
+            "checkpoint may be at fault"
+        )
+
+
+def _means(sums: dict[str, float], rate: float) -> dict[str, float]:
+    """A row of an epoch from its sums."""
+    clips, seconds = sums["clips"], sums["seconds"]
+    means = {name: value / max(clips, 1) for name, value in sums.items() if name not in ("clips", "seconds")}
+    return {**means, "lr": rate, "seconds": seconds, "clips_per_second": clips / max(seconds, 1e-9)}
+
+
+def _memory(device: torch.device) -> dict[str, float]:
+    """The device's peak of memory, for a line of the log."""
+    if device.type != "cuda":
+        return {}
+    return {"gpu_memory_mib": round(torch.cuda.max_memory_allocated(device) / 2**20)}

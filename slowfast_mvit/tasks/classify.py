@@ -72,7 +72,7 @@ class Classification:
     ) -> tuple[Tensor, Tensor]:
         """Logits of a training batch, erased and mixed, and its targets [B, num_classes] mixed likewise."""
         video = self._fill_erasures(normalize(batch.video, self.mean, self.std), batch)
-        if self.mix is not None:
+        if self.mix is not None and len(video) > 1:  # a clip whose partners could not be read stays as it is
             mix = draw_mix(
                 rng,
                 height=video.shape[-2],

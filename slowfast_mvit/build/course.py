@@ -1,0 +1,201 @@
+"""What goes on around the steps of a training: checkpoints, validations, averaged weights, requests to stop."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from slowfast_mvit.build.bad_videos import BadVideos
+from slowfast_mvit.build.run import RunFolder
+from slowfast_mvit.config.load import dump_config
+from slowfast_mvit.config.schema import Config
+from slowfast_mvit.engine.checkpoint import checkpoint_path, drop_old, save_checkpoint
+from slowfast_mvit.engine.distributed import World
+from slowfast_mvit.engine.ema import WeightAverage
+from slowfast_mvit.engine.history import History
+from slowfast_mvit.engine.log import Log
+from slowfast_mvit.engine.loop import Position
+from slowfast_mvit.engine.parallel import bare
+from slowfast_mvit.engine.stopping import Stopped, StopRequest
+from slowfast_mvit.errors import UserError
+from slowfast_mvit.evaluation.metrics import in_words
+from slowfast_mvit.evaluation.predictions import write_json
+
+_LOG = logging.getLogger(__name__)
+
+# Gives the metrics of the val split, on rank 0.
+Validate = Callable[[nn.Module], Mapping[str, float] | None]
+
+
+class TrainingCourse:
+    """The :class:`loop.Course` of a job.
+
+    Args:
+        config, folder, world: of the job.
+        model: spread over the ranks.
+        optimizer, scaler, average: what a checkpoint holds beside it.
+        history: of the epochs before ``start``.
+        start: the position that is on the disk already; None at the start of a training.
+        label_names: in the order of the model's outputs.
+        bad_videos: what this rank could not read.
+        validate: see :data:`Validate`; None where there is no such split.
+        log: receives validations and epochs.
+        stop: notes the signals.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        folder: RunFolder,
+        world: World,
+        model: nn.Module,
+        optimizer: Optimizer,
+        scaler: torch.amp.GradScaler,
+        average: WeightAverage | None,
+        *,
+        history: History,
+        start: Position | None,
+        label_names: Sequence[str],
+        bad_videos: BadVideos,
+        validate: Validate | None,
+        log: Log,
+        stop: StopRequest,
+    ) -> None:
+        self.config = config
+        self.folder = folder
+        self.world = world
+        self.model = model
+        self.optimizer = optimizer
+        self.scaler = scaler
+        self.average = average
+        self.history = history
+        self.label_names = label_names
+        self.bad_videos = bad_videos
+        self.validate = validate
+        self.log = log
+        self.stop_request = stop
+        self._on_disk = None if start is None else (start.epoch, start.step)
+        self._saved_at = time.monotonic()
+
+    def after_update(self) -> None:
+        """Take the step's weights into the average."""
+        if self.average is not None:
+            self.average.update(bare(self.model))
+
+    def new_bad_videos(self) -> int:
+        """Unreadable videos of this rank since the last step."""
+        return self.bad_videos.new()
+
+    def count_bad_videos(self, number: int) -> None:
+        """Stop where all ranks together found too many."""
+        self.bad_videos.count(number)
+
+    def wants_checkpoint(self) -> bool:
+        """Whether TRAIN.CHECKPOINT_SECONDS are over, by the clock of rank 0."""
+        seconds = self.config.TRAIN.CHECKPOINT_SECONDS
+        return self.world.is_main and seconds > 0 and time.monotonic() - self._saved_at >= seconds
+
+    def wants_stop(self) -> bool:
+        """Whether a signal has come."""
+        return self.stop_request.number != 0
+
+    def stop(self, position: Position) -> None:
+        """Save, and end the run."""
+        number = max(self.world.everyones(self.stop_request.number))
+        self.save(position)
+        raise Stopped(number, f"{self._path(position)} is written; start the same command again to go on from there")
+
+    def save(self, position: Position) -> None:
+        """Write a checkpoint of this position, unless it is there already.
+
+        Raises:
+            UserError: on all ranks: the weights are ruined, or rank 0 cannot write.
+        """
+        if self._on_disk == (position.epoch, position.step):
+            return
+        check_weights(bare(self.model), position)
+        problem = ""
+        if self.world.is_main:
+            try:
+                save_checkpoint(self._path(position), self._content(position))
+            except UserError as error:
+                problem = str(error)
+        problem = self.world.mains(problem)
+        if problem:
+            raise UserError(problem)
+        self._on_disk, self._saved_at = (position.epoch, position.step), time.monotonic()
+        self._drop_old()
+
+    def after_epoch(self, position: Position, means: dict[str, float]) -> None:
+        """Checkpoint and validate, in this order, so that a validation that is cut off costs nothing but itself."""
+        epoch, train = position.epoch + 1, self.config.TRAIN
+        last = epoch == self.config.SOLVER.MAX_EPOCH
+        validates = self.validate is not None and (last or epoch % train.EVAL_PERIOD == 0)
+        if epoch not in self.history.rows:
+            self.history.add(epoch, means)
+            self.log.write("epoch", epoch=epoch, **means)
+        if last or validates or epoch % train.CHECKPOINT_PERIOD == 0:
+            self.save(position)
+        self.bad_videos.write(self.world, self.folder.unreadable)
+        if validates and not self.history.is_validated(epoch):
+            self._validate(epoch)
+        if self.world.is_main:
+            self.history.write(self.folder.epochs)
+        self._drop_old()
+
+    def _validate(self, epoch: int) -> None:
+        assert self.validate is not None
+        metrics = self.world.mains(self.validate(self.average.model if self.average else bare(self.model)))
+        assert metrics is not None
+        self.history.validated(epoch, metrics)
+        self.log.write("val", epoch=epoch, **metrics)
+        if not self.world.is_main:
+            return
+        _LOG.info("epoch %d: validation %s", epoch, in_words(metrics))
+        best = self.history.best()
+        if best is not None and best[0] == epoch:
+            checkpoint = checkpoint_path(self.folder.checkpoints, epoch - 1, self.config.TASK)
+            write_json({"epoch": epoch, best[1]: best[2], "checkpoint": checkpoint.name}, self.folder.best)
+
+    def _drop_old(self) -> None:
+        if self.world.is_main:
+            best = self.history.best()
+            spare = [checkpoint_path(self.folder.checkpoints, best[0] - 1, self.config.TASK)] if best else []
+            drop_old(self.folder.checkpoints, self.config.TRAIN.KEEP_CHECKPOINTS, self.config.TASK, spare=spare)
+
+    def _path(self, position: Position) -> Path:
+        whole = position.step == position.steps_per_epoch
+        done, step = (position.epoch, 0) if whole else (position.epoch - 1, position.step)
+        return checkpoint_path(self.folder.checkpoints, done, self.config.TASK, step=step)
+
+    def _content(self, position: Position) -> dict[str, Any]:
+        whole = position.step == position.steps_per_epoch
+        content = {
+            "epoch": position.epoch if whole else position.epoch - 1,
+            "model_state": bare(self.model).state_dict(),
+            "optimizer_state": self.optimizer.state_dict(),
+            "cfg": dump_config(self.config),
+            "label_names": list(self.label_names),
+            "position": {**asdict(position), "recent_losses": list(position.recent_losses)},
+            "history": self.history.as_list(),
+        }
+        if self.average is not None:
+            content["ema_state"] = self.average.model.state_dict()
+        if self.scaler.is_enabled():
+            content["scaler_state"] = self.scaler.state_dict()
+        return content
+
+
+def check_weights(model: nn.Module, position: Position) -> None:
+    """A ruined model (its weights, or the statistics of batch normalisation) must not be gone on from."""
+    if not all(torch.isfinite(tensor).all() for tensor in model.state_dict().values()):
+        raise UserError(
+            f"weights are no longer finite after step {position.step} of epoch {position.epoch + 1}: lower SOLVER.BASE_LR or "
+            "clip gradients (SOLVER.CLIP_GRAD_L2NORM); the last checkpoint is intact"
+        )
