@@ -363,12 +363,13 @@ def _say_skipped(
         _LOG.warning("step %d is left out: %s", number + 1, reason)
     log.write("skipped", step=number + 1, reason=reason, clips=names)
     if skipped >= max(plan.max_skipped, 1):
-        advice = "train in MODEL.PRECISION bfloat16 or float32, " if scaled else ""
+        left_out = (
+            "1 step was left out, it is" if skipped == 1 else f"{skipped} steps in a row were left out, the last is"
+        )
         raise UserError(
-            f"{skipped} step{'s' if skipped > 1 else ''} in a row {'were' if skipped > 1 else 'was'} left out, the last is "
-            f"{number + 1}, where {reason}: {advice}lower SOLVER.BASE_LR, clip gradients (SOLVER.CLIP_GRAD_L2NORM), or look at "
-            "these videos; the weights are those of the step before, and if the run has just been resumed, its newest "
-            "checkpoint may be at fault"
+            f"{left_out} {number + 1}, where {reason}: {'train in MODEL.PRECISION bfloat16 or float32, ' if scaled else ''}lower "
+            f"SOLVER.BASE_LR, clip gradients (SOLVER.CLIP_GRAD_L2NORM){', or look at these videos' if names else ''}; the weights "
+            "are those of the step before, and if the run has just been resumed, its newest checkpoint may be at fault"
         )
 
 
