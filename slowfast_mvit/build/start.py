@@ -93,12 +93,21 @@ def load_start(config: Config, folder: RunFolder, model: nn.Module, world: World
             "; ".join(changed),
         )
     position = _position(content)
+    if world.is_main:
+        _LOG.info("going on after %s from %s", in_words(position), path)
     history = History(content.get("history", ()))
     if position.step:
         metrics = read_metrics(folder.epochs, position.epoch + 1)
         if metrics:
             history.validated(position.epoch + 1, metrics)
     return Start(content, str(path), position, history)
+
+
+def in_words(position: Position) -> str:
+    """What is done: ``epoch 2``, or ``step 7 of epoch 3``."""
+    if position.step == position.steps_per_epoch:
+        return f"epoch {position.epoch + 1}"
+    return f"step {position.step} of epoch {position.epoch + 1}" if position.step else f"epoch {position.epoch}"
 
 
 def _position(content: Mapping[str, Any]) -> Position:

@@ -22,7 +22,7 @@ from slowfast_mvit.build.start import average_of, load_start, position_in, resto
 from slowfast_mvit.config.load import dump_config
 from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.imagenet import ImageList
-from slowfast_mvit.data.lists import LabelledList
+from slowfast_mvit.data.lists import LabelledList, VideoList
 from slowfast_mvit.data.loader import StepPlan, StepSampler, train_loader
 from slowfast_mvit.engine.checkpoint import list_checkpoints
 from slowfast_mvit.engine.distributed import World
@@ -61,6 +61,7 @@ def run_training(config: Config, device: torch.device, world: World = World()) -
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
     restore_training(start, optimizer, scaler)
     videos = videos_of(config, "train", start.label_names)
+    validation = _val_videos(config, videos.label_names, world)
     plan = step_plan(config, videos, world.size)
     position = position_in(start.position, plan.steps_per_epoch)
     _announce(config, model, videos, plan, precision, device, world, position)
@@ -97,7 +98,7 @@ def run_training(config: Config, device: torch.device, world: World = World()) -
             start=position if start.source else None,
             label_names=videos.label_names,
             bad_videos=bad_videos,
-            validate=_validation(config, videos.label_names, device, precision, world),
+            validate=_validation(config, validation, device, precision, world),
             log=log,
             stop=stack.enter_context(StopRequest()),
         )
@@ -229,20 +230,27 @@ def _announce(
         clips,
         "images" if isinstance(videos, ImageList) else "clips",
         rate,
-        position.epoch + 1,
+        position.epoch + 1 + (position.step == position.steps_per_epoch),
         config.SOLVER.MAX_EPOCH,
         plan.steps_per_epoch,
     )
 
 
+def _val_videos(config: Config, label_names: tuple[str, ...], world: World) -> VideoList | ImageList | None:
+    """The val split, or None where the dataset has none."""
+    if has_split(config, "val"):
+        return videos_of(config, "val", label_names)
+    if world.is_main:
+        _LOG.info("%s has no val split: training without validation", config.DATA.PATH_TO_DATA_DIR)
+    return None
+
+
 def _validation(
-    config: Config, label_names: tuple[str, ...], device: torch.device, precision: str, world: World
+    config: Config, videos: VideoList | ImageList | None, device: torch.device, precision: str, world: World
 ) -> Validate | None:
     """What gives the metrics of the val split, by one centred clip and one centre crop, on rank 0; None without a split."""
-    if not has_split(config, "val"):
-        _LOG.info("%s has no val split: training without validation", config.DATA.PATH_TO_DATA_DIR)
+    if videos is None:
         return None
-    videos = videos_of(config, "val", label_names)
     one_crop = replace(
         config, TEST=replace(config.TEST, DATASET=config.TRAIN.DATASET, NUM_ENSEMBLE_VIEWS=1, NUM_SPATIAL_CROPS=1)
     )

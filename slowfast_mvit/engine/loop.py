@@ -366,10 +366,12 @@ def _say_skipped(
         left_out = (
             "1 step was left out, it is" if skipped == 1 else f"{skipped} steps in a row were left out, the last is"
         )
+        coarser = "train in MODEL.PRECISION bfloat16 or float32, " if scaled else ""
+        videos = ", or look at these videos" if names else ""
         raise UserError(
-            f"{left_out} {number + 1}, where {reason}: {'train in MODEL.PRECISION bfloat16 or float32, ' if scaled else ''}lower "
-            f"SOLVER.BASE_LR, clip gradients (SOLVER.CLIP_GRAD_L2NORM){', or look at these videos' if names else ''}; the weights "
-            "are those of the step before, and if the run has just been resumed, its newest checkpoint may be at fault"
+            f"{left_out} {number + 1}, where {reason}: {coarser}lower SOLVER.BASE_LR, clip gradients "
+            f"(SOLVER.CLIP_GRAD_L2NORM){videos}; the weights are those of the step before, and if the run has just been "
+            "resumed, its newest checkpoint may be at fault"
         )
 
 

@@ -11,9 +11,11 @@ from torch import nn
 from slowfast_mvit.build.model import architecture
 from slowfast_mvit.build.readiness import refuse_unbuilt
 from slowfast_mvit.build.run import RunFolder, weights_to_test
-from slowfast_mvit.build.train import _average, _restore, _Start
+from slowfast_mvit.build.start import average_of, load_start, position_in
 from slowfast_mvit.config.load import load_config
 from slowfast_mvit.engine.checkpoint import checkpoint_path, save_checkpoint
+from slowfast_mvit.engine.distributed import World
+from slowfast_mvit.engine.loop import Position
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.models.mvit import MViT
 from slowfast_mvit.weights.formats import from_official
@@ -35,9 +37,7 @@ def model_of(config, seed=0, num_classes=8):
 
 
 def restored(config, model):
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    scaler = torch.amp.GradScaler("cpu", enabled=False)
-    return _restore(config, RunFolder(Path(config.OUTPUT_DIR)), model, optimizer, scaler)
+    return load_start(config, RunFolder(Path(config.OUTPUT_DIR)), model, World())
 
 
 def test_the_norms_of_pytorchvideo_are_a_warning(tmp_path, caplog):
@@ -80,7 +80,8 @@ def test_image_weights(tmp_path, overrides, factors, caplog):
     image, model = image_of(config), model_of(config)
     torch.save(image.state_dict(), path)
     with caplog.at_level("INFO"):
-        assert restored(config, model) == _Start()
+        start = restored(config, model)
+    assert (start.source, start.position, start.content) == ("", Position(), {})
     kernel = model.state_dict()[STEM]
     for frame, factor in enumerate(factors):
         torch.testing.assert_close(kernel[:, :, frame], image.state_dict()[STEM] * factor)
@@ -118,7 +119,8 @@ def test_a_run_goes_on_from_all_of_its_weights_or_not_at_all(tmp_path):
     config = config_of(tmp_path)
     path, source, model = checkpoint_path(tmp_path / "checkpoints", 2), model_of(config, 1), model_of(config)
     save_checkpoint(path, {"epoch": 2, "model_state": source.state_dict(), "label_names": ["a", "b"]})
-    assert restored(config, model) == _Start(3, ("a", "b"), None, str(path))
+    start = restored(config, model)
+    assert (start.source, start.position, start.label_names) == (str(path), Position(epoch=3), ("a", "b"))
     torch.testing.assert_close(dict(model.state_dict()), dict(source.state_dict()), rtol=0, atol=0)
     save_checkpoint(path, {"epoch": 2, "model_state": model_of(config, 1, num_classes=5).state_dict()})
     said = (
@@ -153,7 +155,7 @@ def test_weights_of_a_test_in_their_order(tmp_path):
 # Averaged weights
 
 
-def saved_with_average(folder, config):
+def saved_withaverage_of(folder, config):
     path, last, average = checkpoint_path(folder / "checkpoints", 2), model_of(config, 1), model_of(config, 2)
     save_checkpoint(path, {"epoch": 2, "model_state": last.state_dict(), "ema_state": average.state_dict()})
     return path, last.state_dict(), average.state_dict()
@@ -165,7 +167,7 @@ def same(state, other):
 
 def test_a_test_takes_the_averaged_weights_unless_told_otherwise(tmp_path, caplog):
     config = config_of(tmp_path)
-    path, last, average = saved_with_average(tmp_path, config)
+    path, last, average = saved_withaverage_of(tmp_path, config)
     folder = RunFolder(tmp_path)
     for overrides, wanted, said in (
         ((), average, f"taking the averaged weights of {path} (TEST.USE_EMA False takes its last ones)"),
@@ -181,7 +183,7 @@ def test_a_test_takes_the_averaged_weights_unless_told_otherwise(tmp_path, caplo
 
 def test_others_find_the_last_weights(tmp_path):
     config = config_of(tmp_path / "new")
-    path, last, _ = saved_with_average(tmp_path, config)
+    path, last, _ = saved_withaverage_of(tmp_path, config)
     model = model_of(config)
     restored(config_of(tmp_path / "new", "TRAIN.CHECKPOINT_FILE_PATH", str(path)), model)
     assert same(model.state_dict(), last)
@@ -189,16 +191,47 @@ def test_others_find_the_last_weights(tmp_path):
 
 def test_the_average_goes_on_from_that_of_the_checkpoint(tmp_path, caplog):
     config = config_of(tmp_path, "SOLVER.EMA_DECAY", "0.9")
-    path, last, average = saved_with_average(tmp_path, config)
+    path, last, average = saved_withaverage_of(tmp_path, config)
     model = model_of(config)
     start = restored(config, model)
-    assert same(model.state_dict(), last) and same(_average(config, model, start).model.state_dict(), average)
-    assert _average(config_of(tmp_path), model, start) is None
+    assert same(model.state_dict(), last) and same(average_of(config, model, start).model.state_dict(), average)
+    assert average_of(config_of(tmp_path), model, start) is None
     save_checkpoint(path, {"epoch": 2, "model_state": last})
-    begun = _average(config, model, restored(config, model))
+    begun = average_of(config, model, restored(config, model))
     assert same(begun.model.state_dict(), last)
     assert f"{path} holds no averaged weights (ema_state): the average begins with its last weights" in caplog.messages
     other = model_of(config, num_classes=5).state_dict()
     save_checkpoint(path, {"epoch": 2, "model_state": last, "ema_state": other})
     with pytest.raises(UserError, match=f"ema_state of {path} has a head of 5 classes"):
-        _average(config, model, restored(config, model))
+        average_of(config, model, restored(config, model))
+
+
+# Places
+
+
+def test_places_of_runs_with_other_steps(tmp_path, caplog):
+    inside = Position(2, 3, 10, skipped=1, recent_losses=(1.0, 2.0), sums={"loss": 3.0})
+    assert position_in(inside, 10) == inside and not caplog.records
+    assert position_in(inside, 5) == replace(inside, step=1, steps_per_epoch=5)  # 0.3 of 5 steps
+    assert position_in(inside, 40) == replace(inside, step=12, steps_per_epoch=40)
+    assert caplog.messages[0] == "epochs have 5 steps now and had 10: going on from step 1 of this one"
+    caplog.clear()
+    assert position_in(replace(inside, step=10), 7) == replace(inside, step=7, steps_per_epoch=7)
+    assert position_in(Position(epoch=3), 7) == Position(epoch=3, steps_per_epoch=7) and not caplog.records
+
+
+def test_a_checkpoint_inside_an_epoch_and_what_was_validated_since(tmp_path):
+    config = config_of(tmp_path)
+    position = Position(4, 6, 6, 2, (0.5, 0.25), {"clips": 12.0, "loss": 9.0, "seconds": 2.0})
+    stored = {**vars(position), "recent_losses": [0.5, 0.25]}
+    rows = [{"epoch": 4, "loss": 1.0, "val_top1_acc": 50.0}, {"epoch": 5, "loss": 0.75}]
+    path = checkpoint_path(tmp_path / "checkpoints", 4)
+    save_checkpoint(
+        path, {"epoch": 4, "model_state": model_of(config).state_dict(), "position": stored, "history": rows}
+    )
+    start = restored(config, model_of(config))
+    assert start.position == position and start.history.as_list() == rows and not start.history.is_validated(5)
+    (tmp_path / "epochs.csv").write_text("epoch,loss,val_top1_acc,val_top5_acc\n4,1,50,\n5,0.75,62.5,80\n6,0.5,70,90\n")
+    start = restored(config, model_of(config))
+    assert start.history.as_list()[1] == rows[1] | {"val_top1_acc": 62.5, "val_top5_acc": 80.0}
+    assert start.history.best() == (5, "top1_acc", 62.5)  # epoch 6 is of a time that this checkpoint does not know

@@ -9,20 +9,21 @@ import torch
 from torch import nn
 
 from slowfast_mvit.build import train
+from slowfast_mvit.build.course import check_weights
 from slowfast_mvit.build.data import step_plan
 from slowfast_mvit.build.model import build_model
+from slowfast_mvit.build.start import changed_keys
 from slowfast_mvit.build.train import (
     _announce,
-    _check_weights,
     _optimizer,
-    changed_keys,
     learning_rate_factor,
     schedule_of,
 )
 from slowfast_mvit.config.load import dump_config, load_config, load_config_text
 from slowfast_mvit.data.lists import VideoList
 from slowfast_mvit.data.loader import StepPlan
-from slowfast_mvit.engine.log import JsonLog
+from slowfast_mvit.engine.distributed import World
+from slowfast_mvit.engine.loop import Position
 from slowfast_mvit.engine.optimizer import set_learning_rate
 from slowfast_mvit.errors import UserError
 
@@ -34,22 +35,22 @@ SMALL = (ROOT / "configs" / "Toy" / "MVITV2_TOY_8x4.yaml").read_text()
 @pytest.mark.parametrize("ruin", [float("nan"), float("inf")])
 def test_ruined_weights_are_not_saved(ruin: float) -> None:
     model = nn.Linear(2, 2)
-    _check_weights(model, 0)
+    check_weights(model, Position(0, 2, 2))
     with torch.no_grad():
         model.weight[0, 1] = ruin
-    with pytest.raises(UserError, match="no longer finite after epoch 3"):
-        _check_weights(model, 2)
+    with pytest.raises(UserError, match="no longer finite after step 4 of epoch 3"):
+        check_weights(model, Position(2, 4, 4))
 
 
 def test_ruined_statistics_are_not_saved() -> None:
     """They may overflow while every weight and the loss stay finite."""
     model = nn.Sequential(nn.Conv3d(1, 2, 1), nn.BatchNorm3d(2))
-    _check_weights(model, 0)
+    check_weights(model, Position(0, 2, 2))
     clips = torch.full((2, 1, 1, 2, 2), 1e30)
     clips[0] = -clips[0]
     assert model(clips).isfinite().all()
-    with pytest.raises(UserError, match="no longer finite after epoch 1"):
-        _check_weights(model, 0)
+    with pytest.raises(UserError, match="no longer finite after step 2 of epoch 1"):
+        check_weights(model, Position(0, 2, 2))
 
 
 def test_rates_are_scaled_by_the_clips_of_a_step() -> None:
@@ -93,7 +94,7 @@ def test_rates_of_the_recipes_on_the_papers_machines(recipe: str, machines: int,
         (("TRAIN.ACCUMULATE_STEPS", "4", "AUG.NUM_SAMPLE", "2"), 1000, 128, "0.001"),
         (("TRAIN.ACCUMULATE_STEPS", "4", "SOLVER.REFERENCE_BATCH", "512"), 1000, 64, "0.000125"),
         (("AUG.NUM_SAMPLE", "2", "SOLVER.REFERENCE_BATCH", "16"), 1000, 32, "0.002"),
-        (("SOLVER.BASE_LR_SCALE_NUM_SHARDS", "True", "NUM_SHARDS", "4"), 1000, 16, "0.004"),
+        (("SOLVER.BASE_LR_SCALE_NUM_SHARDS", "True", "NUM_SHARDS", "4"), 1000, 64, "0.004"),
         # A list shorter than a step: the step is of its clips, and so is the rate.
         (("TRAIN.ACCUMULATE_STEPS", "4", "SOLVER.REFERENCE_BATCH", "40"), 20, 20, "0.0005"),
     ],
@@ -104,7 +105,7 @@ def test_global_batch_and_scaled_rate_are_said(overrides, num_videos, batch, rat
     videos = VideoList(paths, paths, np.zeros(num_videos, dtype=np.int64), (), "lists/train.csv")
     plan = step_plan(config, videos)
     with caplog.at_level("INFO"):
-        _announce(config, nn.Linear(2, 2), videos, plan, "float32", torch.device("cpu"), 0)
+        _announce(config, nn.Linear(2, 2), videos, plan, "float32", torch.device("cpu"), World(), Position())
     (said,) = caplog.messages
     assert f"{num_videos} videos from lists/train.csv, global batch {batch} clips, scaled LR {rate}, " in said
     assert f"epochs 1 to {config.SOLVER.MAX_EPOCH} of {max(1, num_videos // plan.videos_per_step)} steps" in said
@@ -214,14 +215,16 @@ def test_lars_acts_where_the_config_says(lars: str, step: float) -> None:
     ],
 )
 def test_a_validation_is_one_clip_and_one_crop_of_the_training_set(
-    recipe: str, protocol: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    recipe: str, protocol: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(config: Any, model: Any, videos: Any, seen: Any, *_: Any) -> None:
+    def stop(config: Any, model: Any, videos: Any, seen: Any, *_: Any, **__: Any) -> None:
         assert config.TEST.DATASET == config.TRAIN.DATASET
         raise InterruptedError(str(seen))
 
     monkeypatch.setattr(train, "evaluate_videos", stop)
     # Another data set's test says nothing about the validation.
     config = load_config(ROOT / "configs" / f"{recipe}.yaml", ["TEST.ENABLE", "False", "TEST.DATASET", "coco"])
-    with JsonLog(tmp_path / "log.jsonl") as log, pytest.raises(InterruptedError, match=f"^{protocol}$"):
-        train._validate(config, nn.Linear(2, 2), VIDEOS, torch.device("cpu"), "float32", 0, log)
+    validate = train._validation(config, VIDEOS, torch.device("cpu"), "float32", World())
+    assert validate is not None
+    with pytest.raises(InterruptedError, match=f"^{protocol}$"):
+        validate(nn.Linear(2, 2))

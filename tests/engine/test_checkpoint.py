@@ -1,6 +1,7 @@
 """Checkpoints are whole or absent, and the newest that can be read is found."""
 
 import logging
+import re
 
 import pytest
 import torch
@@ -70,11 +71,12 @@ def test_a_failure_while_writing_leaves_the_old_one(tmp_path, monkeypatch, momen
         for file in args:
             if hasattr(file, "write"):
                 file.write(b"half a file")
-        raise OSError("disk full")
+        raise OSError(28, "disk full")
 
     where = {"save": (torch, "save"), "fsync": (checkpoint.os, "fsync"), "replace": (type(path), "replace")}
     monkeypatch.setattr(*where[moment], fail)
-    with pytest.raises(OSError, match="disk full"):
+    said = f"{path} cannot be written: disk full; the newest checkpoint is {path.name}, which is intact. Make room"
+    with pytest.raises(UserError, match=re.escape(said)):
         save_checkpoint(path, content(1))
     monkeypatch.undo()
     assert path.read_bytes() == old and list_checkpoints(tmp_path) == [path]

@@ -74,10 +74,11 @@ def test_resumed_equals_uninterrupted_bitwise(
 def test_validations_are_of_the_average(config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[dict[str, torch.Tensor]] = []
 
-    def note(_: Any, model: torch.nn.Module, *__: Any) -> None:
+    def note(model: torch.nn.Module) -> dict[str, float]:
         seen.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+        return {"top1_acc": 0.0}
 
-    monkeypatch.setattr(train, "_validate", note)
+    monkeypatch.setattr(train, "_validation", lambda *_: note)
     average = ("SOLVER.EMA_DECAY", "0.9", "TRAIN.EVAL_PERIOD", "1", "SOLVER.MAX_EPOCH", "2", "TEST.ENABLE", "False")
     assert run(config_file, tmp_path, *average) == 0
     assert len(seen) == 2

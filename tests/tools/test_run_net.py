@@ -90,7 +90,7 @@ def test_killed_training_goes_on_as_if_nothing_had_happened(config_file: Path, t
     again = start(config_file, *overrides)
     _, said = again.communicate(timeout=120)
     assert again.returncode == 0, said
-    assert "going on after epoch 2" in said
+    assert "going on after epoch 2 from " in said
     whole = start(config_file, *overrides, "OUTPUT_DIR", str(tmp_path / "whole"))
     assert whole.wait(timeout=120) == 0
 
@@ -162,7 +162,7 @@ def test_the_plan_of_the_training_follows_the_config(config_file: Path, monkeypa
     monkeypatch.setattr(train, "fit", note)
     clips = ["TRAIN.BATCH_SIZE", "4", "TRAIN.ACCUMULATE_STEPS", "3", "AUG.NUM_SAMPLE", "2"]  # of 24 videos
     others = ["SOLVER.CLIP_GRAD_VAL", "0.5", "SOLVER.CLIP_GRAD_L2NORM", "2.0", "LOG_PERIOD", "7", "RNG_SEED", "5"]
-    explosion = ["TRAIN.KILL_LOSS_EXPLOSION_FACTOR", "3.0", "SOLVER.MAX_EPOCH", "9"]
+    explosion = ["TRAIN.KILL_LOSS_EXPLOSION_FACTOR", "3.0", "SOLVER.MAX_EPOCH", "9", "TRAIN.MAX_SKIPPED_STEPS", "5"]
     assert run_net.main(["--cfg", str(config_file), *clips, *others, *explosion]) == 2
     assert plans == [
         FitPlan(
@@ -170,11 +170,11 @@ def test_the_plan_of_the_training_follows_the_config(config_file: Path, monkeypa
             steps_per_epoch=2,
             passes_per_step=3,
             clips_per_step=24,
-            first_epoch=0,
             seed=5,
             clip_grad_value=0.5,
             clip_grad_norm=2.0,
             log_period=7,
             explosion_factor=3.0,
+            max_skipped=5,
         )
     ]
