@@ -165,7 +165,9 @@ def evaluate_videos(
         multi_label=config.DATA.MULTI_LABEL,
     )
     loader = view_loader(
-        multi_view_videos(config, videos, protocol.num_clips), num_workers=config.DATA_LOADER.NUM_WORKERS
+        multi_view_videos(config, videos, protocol.num_clips),
+        range(len(videos)),
+        num_workers=config.DATA_LOADER.NUM_WORKERS,
     )
     unreadable: list[UnreadableVideo] = []
     batches = batches_of_views(_readable(loader, videos, unreadable), protocol, config.TEST.BATCH_SIZE, device)

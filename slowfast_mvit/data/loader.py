@@ -1,6 +1,6 @@
 """Loaders: which samples make which step, and the worker processes that read them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,7 +92,7 @@ def train_loader(
 
 
 def view_loader(
-    dataset: Dataset[VideoViews | UnreadableVideo], *, num_workers: int
+    dataset: Dataset[VideoViews | UnreadableVideo], videos: Sequence[int], *, num_workers: int
 ) -> DataLoader[VideoViews | UnreadableVideo]:
-    """Videos with all their views, one at a time and in order; batches are made of views later, on the device."""
-    return DataLoader(dataset, batch_size=None, num_workers=num_workers)
+    """These videos of the set with all their views, one at a time and in order; batches are made of views on the device."""
+    return DataLoader(dataset, batch_size=None, sampler=videos, num_workers=num_workers)

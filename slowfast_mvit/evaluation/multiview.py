@@ -5,6 +5,7 @@ Letters: N videos, V views of a video (K clips x C crops, clip-major), U decoded
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
@@ -144,15 +145,52 @@ class MultiViewResult:
         return float((self.top(k)[0] == self.labels[:, None]).any(axis=1).mean() * 100)
 
 
+_ROWS = ("labels", "totals", "top_classes", "top_scores", "seconds", "probabilities")  # of VideoRows and the evaluator
+
+
+@dataclass(frozen=True)
+class VideoRows:
+    """What is known of videos when all their views are counted; one row each, in any order. Travels between processes.
+
+    Attributes:
+        videos: int64 [N]; indices of the videos.
+        labels: int64 [N], or bool [N, classes] where a video may have several.
+        totals: float64 [N, classes]; sum or max of the views' probabilities.
+        top_classes, top_scores: int64 and float32 [N, V, k]; the best classes of each view, best first.
+        seconds: float64 [N, V, 2]; time of each view's first and last frame.
+        probabilities: float32 [N, V, classes], or None unless they are kept.
+    """
+
+    videos: np.ndarray
+    labels: np.ndarray
+    totals: np.ndarray
+    top_classes: np.ndarray
+    top_scores: np.ndarray
+    seconds: np.ndarray
+    probabilities: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        for name, array in vars(self).items():
+            assert array is None or len(array) == len(self.videos), f"{name} has {len(array)} rows, not {len(self)}"
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    def of(self, chosen: np.ndarray) -> Self:
+        """The rows at int64 or bool ``chosen``, as copies."""
+        return type(self)(**{name: None if array is None else array[chosen] for name, array in vars(self).items()})
+
+
 class MultiViewEvaluator:
     """Collects the probabilities of views in any order, each counted once, and joins them per video.
 
     Args:
-        num_videos: length of the list; batches name videos by their place in it.
+        num_videos: length of the list; batches name videos by their index in it.
         num_classes: width of the probabilities.
         protocol: how many views make a video, and how they are joined.
         keep_probabilities: keep every view's probabilities, which takes num_videos * views * classes floats.
         multi_label: labels of batches are bool [B, num_classes].
+        only: indices of the only videos that come, ascending; memory is taken for these. By default the whole list.
     """
 
     TOP = 5
@@ -165,8 +203,10 @@ class MultiViewEvaluator:
         *,
         keep_probabilities: bool = False,
         multi_label: bool = False,
+        only: np.ndarray | None = None,
     ) -> None:
-        views = protocol.num_views
+        self.videos = np.arange(num_videos) if only is None else only
+        num_videos, views = len(self.videos), protocol.num_views
         self.protocol = protocol
         self.seen = np.zeros((num_videos, views), dtype=bool)
         self.labels = (
@@ -189,7 +229,7 @@ class MultiViewEvaluator:
             raise UserError(
                 "the model's scores are not finite numbers: its weights are ruined, or the precision is too low"
             )
-        videos = batch.video_index.cpu().numpy()
+        videos = self._places(batch.video_index.cpu().numpy())
         views = (batch.clip_index * self.protocol.num_crops + batch.crop_index).cpu().numpy()
         _, first = np.unique(np.stack((videos, views)), axis=1, return_index=True)  # a batch may hold a view twice
         rows = np.sort(first[~self.seen[videos[first], views[first]]])
@@ -204,27 +244,58 @@ class MultiViewEvaluator:
         if self.probabilities is not None:
             self.probabilities[videos, views] = probabilities.numpy()
 
+    def finished(self) -> np.ndarray:
+        """Indices int64 [N] of the videos all of whose views are counted, ascending."""
+        return self.videos[self.seen.all(axis=1)]
+
+    def rows(self, videos: np.ndarray) -> VideoRows:
+        """Copies of the rows of some finished videos."""
+        places = self._places(videos)
+        assert self.seen[places].all(), "views of these videos are missing"
+        arrays = {name: getattr(self, name) for name in _ROWS}
+        return VideoRows(
+            videos, **{name: None if array is None else array[places] for name, array in arrays.items()}
+        )
+
+    def add_rows(self, rows: VideoRows) -> None:
+        """Take in finished videos of another evaluator. A video that is finished already is ignored."""
+        places, first = np.unique(self._places(rows.videos), return_index=True)
+        new = ~self.seen[places].all(axis=1)
+        places, first = places[new], first[new]
+        self.seen[places] = True
+        for name in _ROWS:
+            array, given = getattr(self, name), getattr(rows, name)
+            if array is not None:
+                array[places] = given[first]
+
+    def _places(self, videos: np.ndarray) -> np.ndarray:
+        """Where the arrays have these videos."""
+        places = np.searchsorted(self.videos, videos)
+        assert np.array_equal(self.videos.take(places, mode="clip"), videos), "videos that are not this evaluator's"
+        return places
+
     def result(self, unreadable: Iterable[int] = ()) -> MultiViewResult:
         """The joined scores of all videos but the unreadable ones.
 
         Raises:
             UserError: a readable video has views that were never counted.
         """
-        tested = np.ones(len(self.seen), dtype=bool)
-        tested[list(unreadable)] = False
+        tested = ~np.isin(self.videos, list(unreadable))
         missing = np.argwhere(~self.seen & tested[:, None])
         if len(missing):
-            video, view = missing[0]
-            raise UserError(f"{len(missing)} views were not tested, the first is view {view} of video {video}")
-        videos = np.flatnonzero(tested)
+            place, view = missing[0]
+            raise UserError(
+                f"{len(missing)} views were not tested, the first is view {view} of video {self.videos[place]}"
+            )
+        places = np.flatnonzero(tested)
         divisor = self.protocol.num_views if self.protocol.ensemble == "sum" else 1
         return MultiViewResult(
-            videos=videos,
-            labels=self.labels[videos],
-            scores=self.totals[videos] / divisor,
-            top_classes=self.top_classes[videos],
-            top_scores=self.top_scores[videos],
-            seconds=self.seconds[videos],
-            view_probabilities=None if self.probabilities is None else self.probabilities[videos],
+            videos=self.videos[places],
+            labels=self.labels[places],
+            scores=self.totals[places] / divisor,
+            top_classes=self.top_classes[places],
+            top_scores=self.top_scores[places],
+            seconds=self.seconds[places],
+            view_probabilities=None if self.probabilities is None else self.probabilities[places],
             num_crops=self.protocol.num_crops,
         )

@@ -125,7 +125,7 @@ class Where(MultiViewVideos):
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_views_come_in_order_from_single_threaded_workers(videos, num_workers):
-    items = list(view_loader(Where(videos, SAMPLING, num_clips=2), num_workers=num_workers))
+    items = list(view_loader(Where(videos, SAMPLING, num_clips=2), range(len(videos)), num_workers=num_workers))
     assert [item.video_index for item in items] == [item.label for item in items] == list(range(5))
     assert all(item.frames.dtype == torch.uint8 and item.frames.shape[1:] == (64, 96, 3) for item in items)
     assert all(item.rows.shape == (2, 4) and item.seconds.dtype == torch.float64 for item in items)
