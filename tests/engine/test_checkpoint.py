@@ -5,10 +5,18 @@ import re
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from slowfast_mvit.engine import checkpoint
-from slowfast_mvit.engine.checkpoint import checkpoint_path, list_checkpoints, read_newest, save_checkpoint
+from slowfast_mvit.engine.checkpoint import (
+    checkpoint_path,
+    drop_old,
+    list_checkpoints,
+    read_newest,
+    save_checkpoint,
+)
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.weights.files import read_weights
 
@@ -118,3 +126,50 @@ def test_none_can_be_read(tmp_path):
     checkpoint_path(tmp_path, 0).write_text("no")
     with pytest.raises(UserError, match=r"none of the 1 checkpoints in .* can be read"):
         read_newest(tmp_path)
+
+
+def test_places_inside_epochs_come_between_their_ends(tmp_path):
+    """By place, and by name too, since PySlowFast takes the last name."""
+    places = [(2, 0), (0, 0), (1, 7), (1, 0), (1, 12345), (-1, 3)]
+    for epoch, step in places:
+        checkpoint_path(tmp_path, epoch, step=step).touch()
+    found = list_checkpoints(tmp_path)
+    assert found == [checkpoint_path(tmp_path, epoch, step=step) for epoch, step in sorted(places)]
+    assert [path.name for path in found] == sorted(path.name for path in found)
+    assert (
+        found[2].name == "checkpoint_epoch_00002.pyth" and found[3].name == "checkpoint_epoch_00002_step_00000007.pyth"
+    )
+
+
+def test_old_ones_are_dropped(tmp_path):
+    for task in ("", "ssl"):
+        for epoch in range(5):
+            checkpoint_path(tmp_path, epoch, task).touch()
+    checkpoint_path(tmp_path, 4, step=3).touch()
+    leftover = tmp_path / ".checkpoint_epoch_00001.pyth.tmp"
+    leftover.touch()
+    drop_old(tmp_path, 0)
+    assert len(list_checkpoints(tmp_path)) == 6 and not leftover.exists()
+    drop_old(tmp_path, 2, spare=[checkpoint_path(tmp_path, 1)])
+    assert list_checkpoints(tmp_path) == [
+        checkpoint_path(tmp_path, 1), checkpoint_path(tmp_path, 4), checkpoint_path(tmp_path, 4, step=3),
+    ]  # fmt: skip
+    assert len(list_checkpoints(tmp_path, "ssl")) == 5
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_a_flipped_bit_is_seen_or_changes_nothing(tmp_path, place, bit):
+    path, saved = checkpoint_path(tmp_path, 0), content(0)
+    save_checkpoint(path, saved)
+    data = bytearray(path.read_bytes())
+    data[int(place * len(data))] ^= 1 << bit
+    path.write_bytes(data)
+    try:
+        found = read_newest(tmp_path)[1]
+    except UserError as error:
+        assert "can be read" in str(error)
+    else:
+        assert found["epoch"] == 0 and found["label_names"] == saved["label_names"]
+        torch.testing.assert_close(found["model_state"], saved["model_state"], rtol=0, atol=0)
+        torch.testing.assert_close(found["optimizer_state"]["state"], saved["optimizer_state"]["state"], rtol=0, atol=0)

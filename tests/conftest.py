@@ -1,4 +1,4 @@
-"""A very small toy set and a config that trains on it in seconds."""
+"""A very small toy set and a config that trains on it in seconds, for everything that runs a whole command."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from slowfast_mvit.data.toy import ToySet, make_toy_set
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
 
 
