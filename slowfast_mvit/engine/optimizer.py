@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from slowfast_mvit.engine.parallel import norms, own, part_like
 from slowfast_mvit.errors import UserError
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -150,16 +151,18 @@ def scale_layers(parameters: Iterable[Tensor], weight_decay: float) -> None:
     if not moving:
         return
     gradients = [parameter.grad for parameter in moving if parameter.grad is not None]
-    weight_norms = torch.stack(torch._foreach_norm(moving))
-    gradient_norms = torch.stack(torch._foreach_norm(gradients))
+    weight_norms, gradient_norms = norms(moving), norms(gradients)
     acts = (weight_norms != 0) & (gradient_norms != 0)
     trust = torch.where(acts, _TRUST * weight_norms / (gradient_norms + weight_decay * weight_norms + _TINY), 1.0)
-    torch._foreach_add_(gradients, torch._foreach_mul(moving, (acts * weight_decay).unbind()))
-    torch._foreach_mul_(gradients, trust.unbind())
+    parts = [own(gradient) for gradient in gradients]
+    torch._foreach_add_(parts, torch._foreach_mul([own(weight) for weight in moving], (acts * weight_decay).unbind()))
+    torch._foreach_mul_(parts, trust.unbind())
 
 
 def restore_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
     """Load the moments of a checkpoint; rates, decays and betas stay those of the optimizer, which the config made.
+
+    Where ranks hold parts of the parameters, each takes its parts of the moments, which it is given whole.
 
     Raises:
         UserError: the checkpoint is of another optimizer or groups its parameters in another way.
@@ -175,7 +178,19 @@ def restore_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
             "the checkpoint was written with another SOLVER.OPTIMIZING_METHOD or other decay groups: restore those settings, "
             "or start in another OUTPUT_DIR from its weights (TRAIN.CHECKPOINT_FILE_PATH)"
         )
-    optimizer.load_state_dict(state)
+    places, parameters = (
+        [one for group in groups for one in group["params"]]
+        for groups in (state["param_groups"], optimizer.param_groups)
+    )
+    owners = dict(zip(places, parameters, strict=True))
+    moments = {
+        place: {
+            name: part_like(value, owners[place]) if isinstance(value, Tensor) and value.dim() else value
+            for name, value in entries.items()
+        }
+        for place, entries in state["state"].items()
+    }
+    optimizer.load_state_dict({**state, "state": moments})
     for group, settings in zip(optimizer.param_groups, fresh, strict=True):
         group.update(settings)
 
