@@ -38,6 +38,7 @@ setup(
             "pytest>=8",
             "hypothesis",
             "timm",
+            "tensorboard",
             "ruff",
             "mypy",
             "types-PyYAML",
@@ -45,6 +46,7 @@ setup(
             "types-tqdm",
             "pandas-stubs",
         ],
+        "tensorboard": ["tensorboard"],
         # For what is to come: feature files, Slurm, ONNX.
         "features": ["pyarrow"],
         "slurm": ["submitit"],

@@ -20,7 +20,6 @@ def refuse_unbuilt(config: Config) -> None:
         f"TRAIN.DATASET {config.TRAIN.DATASET}": train and config.TRAIN.DATASET not in _DATASETS,
         f"TEST.DATASET {config.TEST.DATASET}": test and config.TEST.DATASET not in _DATASETS,
         "DETECTION.ENABLE True": config.DETECTION.ENABLE,
-        "TENSORBOARD.ENABLE True": config.TENSORBOARD.ENABLE,
     }
     mismatch = images_or_video(config)
     if mismatch:

@@ -276,8 +276,8 @@ class DataLoader:
     PIN_MEMORY: bool = key(True, "Batches in page-locked memory")
     TIMEOUT: float = key(
         300.0,
-        "Seconds without a batch after which the oldest video in work counts as unreadable and the loader processes are "
-        "started anew; a test stops; 0: wait for ever (ours)",
+        "Seconds that a loader process may be at one video while its batch is waited for: then training goes on without the "
+        "video (see DATA.MAX_BAD_VIDEOS) and with new processes, and a test stops; 0: for ever, as with NUM_WORKERS 0 (ours)",
         at_least=0,
     )
 
@@ -319,7 +319,7 @@ class Tensorboard:
     """TensorBoard logs."""
 
     ENABLE: bool = key(False, "Write TensorBoard logs")
-    LOG_DIR: str = key("", "Folder of the logs inside OUTPUT_DIR; empty: a name from the data set")
+    LOG_DIR: str = key("", "Folder of the logs inside OUTPUT_DIR; empty: runs- and the data set")
     CLASS_NAMES_PATH: str = key("", "JSON file of class names")
 
 

@@ -60,6 +60,18 @@ class JsonLog:
         self._file.close()
 
 
+class Logs:
+    """Several logs that are told the same."""
+
+    def __init__(self, *logs: Log) -> None:
+        self._logs = logs
+
+    def write(self, kind: str, **values: object) -> None:
+        """Tell each of them."""
+        for log in self._logs:
+            log.write(kind, **values)
+
+
 class ProgressBar:
     """A bar with time left on a terminal; elsewhere a plain line now and then."""
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from slowfast_mvit.engine.log import JsonLog, ProgressBar, log_to_screen
+from slowfast_mvit.engine.log import JsonLog, Logs, NoLog, ProgressBar, log_to_screen
 
 
 @pytest.fixture
@@ -76,3 +76,18 @@ def test_time_left(caplog, monkeypatch):
             bar.advance()
     bar.close()
     assert [record.getMessage() for record in caplog.records] == ["test 10/40, 00:30 left"]  # 3 s for 3 steps, 30 to go
+
+
+def test_several_logs_are_told_the_same(tmp_path):
+    with JsonLog(tmp_path / "a.jsonl") as first, JsonLog(tmp_path / "b.jsonl") as second:
+        Logs(first, NoLog(), second).write("train", step=3)
+    lines = [json.loads((tmp_path / name).read_text()) for name in ("a.jsonl", "b.jsonl")]
+    assert [(line["kind"], line["step"]) for line in lines] == [("train", 3)] * 2
+
+
+def test_ranks_that_are_not_shown_say_nothing(restore_logger, caplog):
+    bar = ProgressBar("epoch 1/1", 2, plain_every=1, shown=False)
+    with caplog.at_level("INFO"):
+        bar.advance(loss="1")
+    bar.close()
+    assert not caplog.messages
