@@ -92,6 +92,11 @@ class FrameLists:
         self._block = b"".join(packed)
         self._ends = np.cumsum([len(text) for text in packed], dtype=np.int64)
 
+    @property
+    def packed(self) -> bytes:
+        """All packed paths one after the other: equal for equal lists."""
+        return self._block
+
     def __len__(self) -> int:
         return len(self._ends)
 

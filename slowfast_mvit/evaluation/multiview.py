@@ -3,9 +3,9 @@
 Letters: N videos, V views of a video (K clips x C crops, clip-major), U decoded frames, T frames of a clip.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -178,7 +178,11 @@ class VideoRows:
 
     def of(self, chosen: np.ndarray) -> Self:
         """The rows at int64 or bool ``chosen``, as copies."""
-        return type(self)(**{name: None if array is None else array[chosen] for name, array in vars(self).items()})
+        return type(self)(**_rows_at(vars(self), chosen))
+
+
+def _rows_at(arrays: Mapping[str, np.ndarray | None], places: np.ndarray) -> dict[str, Any]:
+    return {name: None if array is None else array[places] for name, array in arrays.items()}
 
 
 class MultiViewEvaluator:
@@ -252,10 +256,7 @@ class MultiViewEvaluator:
         """Copies of the rows of some finished videos."""
         places = self._places(videos)
         assert self.seen[places].all(), "views of these videos are missing"
-        arrays = {name: getattr(self, name) for name in _ROWS}
-        return VideoRows(
-            videos, **{name: None if array is None else array[places] for name, array in arrays.items()}
-        )
+        return VideoRows(videos, **_rows_at({name: getattr(self, name) for name in _ROWS}, places))
 
     def add_rows(self, rows: VideoRows) -> None:
         """Take in finished videos of another evaluator. A video that is finished already is ignored."""

@@ -56,12 +56,12 @@ def unreadable_table(videos: Sequence[UnreadableVideo], names: np.ndarray) -> pd
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
     """Write a table; scores keep six significant digits, seconds of long videos three decimals."""
-    _replace(path, table.to_csv(index=False, float_format=_format_number).encode())
+    write_whole(path, table.to_csv(index=False, float_format=_format_number).encode())
 
 
 def write_json(values: dict[str, object], path: Path) -> None:
     """Write a JSON object, indented; NaN becomes null, in what it holds too."""
-    _replace(path, (simplejson.dumps(values, indent=2, ignore_nan=True) + "\n").encode())
+    write_whole(path, (simplejson.dumps(values, indent=2, ignore_nan=True) + "\n").encode())
 
 
 def write_probabilities(result: MultiViewResult, names: np.ndarray, path: Path) -> None:
@@ -86,7 +86,7 @@ def write_results(scores: np.ndarray, labels: np.ndarray, path: Path) -> None:
     where torch is installed.
     """
     labels = labels if labels.ndim == 1 else labels.astype(np.float32)
-    _replace(path, pickle.dumps([torch.from_numpy(scores.astype(np.float32)), torch.from_numpy(labels)]))
+    write_whole(path, pickle.dumps([torch.from_numpy(scores.astype(np.float32)), torch.from_numpy(labels)]))
 
 
 def _format_number(value: Any) -> str:
@@ -129,11 +129,16 @@ def _top_columns(classes: np.ndarray, scores: np.ndarray, label_names: Sequence[
     return columns
 
 
-def _replace(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file, and its folder if need be, so that it is there with all of its content or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise

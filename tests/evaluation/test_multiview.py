@@ -285,3 +285,86 @@ def test_rows_of_labels_go_through_the_cutting():
     videos = [replace(video(i), label=row if i else ~row) for i in range(2)]
     (batch,) = batches_of_views(videos, protocol(), 4, CPU)
     assert batch.labels.tolist() == [[True, False]] * 2 + [[False, True]] * 2
+
+
+# Rows of finished videos, out of one evaluator and into another
+
+
+def filled(views, num_videos=4, num_crops=1, only=None, ensemble="sum", **kwargs):
+    """An evaluator that has counted these views, (video, view); what it is given follows from them alone."""
+    collector = MultiViewEvaluator(num_videos, 3, protocol(ensemble=ensemble), only=only, **kwargs)
+    rows = [torch.softmax(torch.tensor([v * 1.0, k * 2.0, v * k * 3.0]), 0).tolist() for v, k in views]
+    labels = [v % 3 for v, _ in views]
+    if kwargs.get("multi_label"):
+        labels = [[label == place for place in range(3)] for label in labels]
+    if views:
+        collector.add(*scores(rows, views=views, labels=labels))
+    return collector
+
+
+def assert_same(one, other):
+    for name, array in vars(one).items():
+        np.testing.assert_array_equal(getattr(other, name), array)
+
+
+EVERY = [(v, k) for v in range(4) for k in range(2)]
+
+
+@pytest.mark.parametrize("ensemble", ["sum", "max"])
+@pytest.mark.parametrize("kwargs", [{}, {"keep_probabilities": True}, {"multi_label": True}], ids=str)
+def test_shares_joined_are_the_whole_to_the_bit(ensemble, kwargs):
+    whole = filled(EVERY, ensemble=ensemble, **kwargs).result()
+    odd = filled([view for view in EVERY if view[0] % 2], only=np.array([1, 3]), ensemble=ensemble, **kwargs)
+    assert odd.totals.shape == (2, 3) and odd.finished().tolist() == [1, 3]
+    even = filled([view for view in EVERY if not view[0] % 2], ensemble=ensemble, **kwargs)
+    assert even.finished().tolist() == [0, 2]
+    even.add_rows(odd.rows(np.array([3])))
+    even.add_rows(odd.rows(np.array([1])))
+    assert_same(whole, even.result())
+
+
+def test_rows_are_of_finished_videos_only():
+    collector = filled([(2, 0), (0, 1), (2, 1), (3, 0)])
+    assert collector.finished().tolist() == [2]
+    rows = collector.rows(collector.finished())
+    assert (len(rows), rows.videos.tolist(), rows.labels.tolist()) == (1, [2], [2])
+    assert rows.seconds.tolist() == [[[0.25, 0.75], [1.25, 1.75]]] and rows.probabilities is None
+    collector.totals[2] = 0  # they are copies
+    assert rows.totals.sum() == pytest.approx(2)
+    with pytest.raises(AssertionError, match="missing"):
+        collector.rows(np.array([0]))
+
+
+def test_a_video_counts_once_whoever_gives_it():
+    whole = filled(EVERY).result()
+    rows = filled(EVERY).rows(np.arange(4))
+    collector = filled([(0, 0), (0, 1), (1, 1)])  # one video finished, one begun
+    wrong = replace(rows, totals=rows.totals + 7)
+    collector.add_rows(wrong.of(np.array([0])))
+    collector.add_rows(rows)
+    collector.add_rows(wrong)
+    twice = rows.of(np.array([3, 0, 3]))
+    collector.add_rows(twice)
+    assert_same(whole, collector.result())
+    collector.add(*scores([[1.0, 0.0, 0.0]], views=[(1, 0)]))
+    assert_same(whole, collector.result())
+
+
+def test_an_evaluator_without_videos():
+    nothing = filled([], only=np.arange(0))
+    assert nothing.finished().tolist() == [] and len(nothing.rows(nothing.finished())) == 0
+    collector = filled(EVERY)
+    collector.add_rows(nothing.rows(nothing.finished()))
+    assert_same(filled(EVERY).result(), collector.result())
+
+
+def test_videos_of_others_are_a_bug():
+    collector = filled([], only=np.array([1, 3]))
+    for video in (0, 2, 4):
+        with pytest.raises(AssertionError, match="not this evaluator's"):
+            collector.add(*scores([[1.0, 0.0, 0.0]], views=[(video, 0)]))
+    collector.add(*scores([[1.0, 0.0, 0.0]], views=[(3, 1)]))
+    with pytest.raises(UserError, match=r"^3 views were not tested, the first is view 0 of video 1$"):
+        collector.result()
+    with pytest.raises(UserError, match=r"^1 views were not tested, the first is view 0 of video 3$"):
+        collector.result(unreadable=[1])
