@@ -12,6 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from slowfast_mvit.build.bad_videos import BadVideos
+from slowfast_mvit.build.model import build_model
 from slowfast_mvit.build.run import RunFolder
 from slowfast_mvit.config.load import dump_config
 from slowfast_mvit.config.schema import Config
@@ -21,7 +22,8 @@ from slowfast_mvit.engine.ema import WeightAverage
 from slowfast_mvit.engine.history import History
 from slowfast_mvit.engine.log import Log
 from slowfast_mvit.engine.loop import Position
-from slowfast_mvit.engine.parallel import bare
+from slowfast_mvit.engine.parallel import bare, is_sharded, own, whole_state
+from slowfast_mvit.engine.sharded import save_sharded
 from slowfast_mvit.engine.stopping import Stopped, StopRequest
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.evaluation.metrics import in_words
@@ -115,22 +117,32 @@ class TrainingCourse:
         """Write a checkpoint of this position, unless it is there already.
 
         Raises:
-            UserError: on all ranks: the weights are ruined, or rank 0 cannot write.
+            UserError: on all ranks: the weights are ruined, or a rank cannot write.
         """
         if self._on_disk == (position.epoch, position.step):
             return
-        check_weights(bare(self.model), position)
-        problem = ""
-        if self.world.is_main:
-            try:
-                save_checkpoint(self._path(position), self._content(position))
-            except UserError as error:
-                problem = str(error)
-        problem = self.world.mains(problem)
-        if problem:
-            raise UserError(problem)
+        self._agree(lambda: check_weights(bare(self.model), position))
+        if is_sharded(self.model):
+            save_sharded(self._path(position), self._content(position), self.world)
+        else:
+            self._agree(lambda: self._save_whole(position))
         self._on_disk, self._saved_at = (position.epoch, position.step), time.monotonic()
         self._drop_old()
+
+    def _save_whole(self, position: Position) -> None:
+        if self.world.is_main:
+            save_checkpoint(self._path(position), self._content(position))
+
+    def _agree(self, work: Callable[[], None]) -> None:
+        """Do this rank's work; where one rank raises a UserError, all do."""
+        problem = ""
+        try:
+            work()
+        except UserError as error:
+            problem = str(error)
+        problems = [problem for problem in self.world.everyones(problem) if problem]
+        if problems:
+            raise UserError(problems[0])
 
     def after_epoch(self, position: Position, means: dict[str, float]) -> None:
         """Checkpoint and validate, in this order, so that a validation that is cut off costs nothing but itself."""
@@ -151,7 +163,7 @@ class TrainingCourse:
 
     def _validate(self, epoch: int) -> None:
         assert self.validate is not None
-        metrics = self.world.mains(self.validate(self.average.model if self.average else bare(self.model)))
+        metrics = self.world.mains(self.validate(self._to_validate()))
         assert metrics is not None
         self.history.validated(epoch, metrics)
         self.log.write("val", epoch=epoch, **metrics)
@@ -160,19 +172,39 @@ class TrainingCourse:
         _LOG.info("epoch %d: validation %s", epoch, in_words(metrics))
         best = self.history.best()
         if best is not None and best[0] == epoch:
-            checkpoint = checkpoint_path(self.folder.checkpoints, epoch - 1, self.config.TASK)
+            checkpoint = self._epoch_path(epoch, sharded=is_sharded(self.model))
             write_json({"epoch": epoch, best[1]: best[2], "checkpoint": checkpoint.name}, self.folder.best)
+
+    def _to_validate(self) -> nn.Module:
+        """The network that is validated. With FSDP a whole copy on each rank, put together for this validation.
+
+        The ranks have their own numbers of videos, and a pass of a network in parts would wait for the passes of others. Even
+        the largest MViT takes 2.7 GB so.
+        """
+        model = self.average.model if self.average else bare(self.model)
+        if not is_sharded(model):
+            return model
+        with torch.device("meta"):  # shapes alone
+            whole = build_model(self.config)
+        whole.load_state_dict(whole_state(model), assign=True)
+        return whole
 
     def _drop_old(self) -> None:
         if self.world.is_main:
             best = self.history.best()
-            spare = [checkpoint_path(self.folder.checkpoints, best[0] - 1, self.config.TASK)] if best else []
+            # An epoch before this run may have been written in the other way.
+            spare = [self._epoch_path(best[0], sharded=sharded) for sharded in (False, True)] if best else []
             drop_old(self.folder.checkpoints, self.config.TRAIN.KEEP_CHECKPOINTS, self.config.TASK, spare=spare)
+
+    def _epoch_path(self, epoch: int, *, sharded: bool) -> Path:
+        """Checkpoint after an epoch, counted from 1."""
+        return checkpoint_path(self.folder.checkpoints, epoch - 1, self.config.TASK, sharded=sharded)
 
     def _path(self, position: Position) -> Path:
         whole = position.step == position.steps_per_epoch
         done, step = (position.epoch, 0) if whole else (position.epoch - 1, position.step)
-        return checkpoint_path(self.folder.checkpoints, done, self.config.TASK, step=step)
+        sharded = is_sharded(self.model)
+        return checkpoint_path(self.folder.checkpoints, done, self.config.TASK, step=step, sharded=sharded)
 
     def _content(self, position: Position) -> dict[str, Any]:
         whole = position.step == position.steps_per_epoch
@@ -193,8 +225,11 @@ class TrainingCourse:
 
 
 def check_weights(model: nn.Module, position: Position) -> None:
-    """A ruined model (its weights, or the statistics of batch normalisation) must not be gone on from."""
-    if not all(torch.isfinite(tensor).all() for tensor in model.state_dict().values()):
+    """A ruined model (its weights, or the statistics of batch normalisation) must not be gone on from.
+
+    With FSDP a rank looks at its parts.
+    """
+    if not all(torch.isfinite(own(tensor)).all() for tensor in model.state_dict().values()):
         raise UserError(
             f"weights are no longer finite after step {position.step} of epoch {position.epoch + 1}: lower SOLVER.BASE_LR or "
             "clip gradients (SOLVER.CLIP_GRAD_L2NORM); the last checkpoint is intact"

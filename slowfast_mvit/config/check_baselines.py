@@ -58,6 +58,12 @@ def _layer_decay(config: Config) -> Iterator[str]:
         yield f"SOLVER.LAYER_DECAY: {decay:g} is for the blocks of MViT, and not for {arch}; set it to 1.0"
 
 
+def _sharding(config: Config) -> Iterator[str]:
+    arch = config.MODEL.ARCH
+    if config.TRAIN.ENABLE and arch in BASELINE_ARCHS and config.DISTRIBUTED.STRATEGY == "fsdp":
+        yield f"DISTRIBUTED.STRATEGY: fsdp shares out the blocks of MViT, which {arch} has not; set it to ddp"
+
+
 # Each rule with the keys that it reads.
 BASELINE_RULES: Mapping[Rule, tuple[str, ...]] = MappingProxyType(
     {
@@ -85,6 +91,11 @@ BASELINE_RULES: Mapping[Rule, tuple[str, ...]] = MappingProxyType(
             "TRAIN.ENABLE",
             "MODEL.ARCH",
             "SOLVER.LAYER_DECAY",
+        ),
+        _sharding: (
+            "TRAIN.ENABLE",
+            "MODEL.ARCH",
+            "DISTRIBUTED.STRATEGY",
         ),
     }
 )

@@ -2,7 +2,8 @@
 
 A file holds PySlowFast's container: ``epoch`` (0-based, the last one finished), ``model_state``, ``optimizer_state``,
 ``cfg`` (YAML text), ``scaler_state`` with float16, and ours: ``label_names``, ``ema_state`` with SOLVER.EMA_DECAY, ``position``
-(of :class:`loop.Position`), ``history`` (of :class:`history.History`). Random state is not among them, since everything random
+(of :class:`loop.Position`), ``history`` (of :class:`history.History`). With FSDP it is a folder instead, which reads alike
+(:mod:`slowfast_mvit.weights.sharded`). Random state is not among them, since everything random
 is a function of the seed and the position (:mod:`slowfast_mvit.ops.randomness`).
 """
 
@@ -10,6 +11,7 @@ import errno
 import logging
 import os
 import re
+import shutil
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -19,19 +21,20 @@ import torch
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.weights.containers import unwrap
 from slowfast_mvit.weights.files import read_weights
+from slowfast_mvit.weights.sharded import SUFFIX as _SHARDED
 
 _LOG = logging.getLogger(__name__)
 _PREFIX, _SUFFIX = "checkpoint_epoch_", ".pyth"
 _NUMBERS = re.compile(r"(?P<epoch>\d+)(?:_step_(?P<step>\d+))?")
 
 
-def checkpoint_path(folder: Path, epoch: int, task: str = "", *, step: int = 0) -> Path:
-    """File of the checkpoint after ``epoch`` (0-based) and, inside the next epoch, ``step`` steps more.
+def checkpoint_path(folder: Path, epoch: int, task: str = "", *, step: int = 0, sharded: bool = False) -> Path:
+    """File of the checkpoint after ``epoch`` (0-based) and, inside the next epoch, ``step`` steps more; a folder if sharded.
 
     Names count epochs from 1 and begin with the task, as PySlowFast's do, which takes the last one in the order of names too.
     """
     inside = f"_step_{step:08d}" if step else ""
-    return folder / f"{_prefix(task)}{epoch + 1:05d}{inside}{_SUFFIX}"
+    return folder / f"{_prefix(task)}{epoch + 1:05d}{inside}{_SHARDED if sharded else _SUFFIX}"
 
 
 def list_checkpoints(folder: Path, task: str = "") -> list[Path]:
@@ -48,9 +51,9 @@ def _prefix(task: str) -> str:
 
 def _place(path: Path, task: str) -> tuple[int, int] | None:
     """Finished epochs and steps that a checkpoint's name gives; None for other files."""
-    if not path.name.startswith(_prefix(task)) or not path.name.endswith(_SUFFIX):
+    if not path.name.startswith(_prefix(task)) or path.suffix not in (_SUFFIX, _SHARDED):
         return None
-    numbers = _NUMBERS.fullmatch(path.name[len(_prefix(task)) : -len(_SUFFIX)])
+    numbers = _NUMBERS.fullmatch(path.stem[len(_prefix(task)) :])
     return None if numbers is None else (int(numbers["epoch"]), int(numbers["step"] or 0))
 
 
@@ -63,24 +66,33 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
+        write_synced(temporary, content)
         temporary.replace(path)
         sync_folder(path.parent)
     except (OSError, RuntimeError) as error:
-        # torch's zip writer meets the failed write a second time when it closes, and raises that instead.
-        cause = _system_error(error)
+        cause = system_error(error)
         if cause is None:
             raise
         temporary.unlink(missing_ok=True)
-        newest = list_checkpoints(path.parent)
-        intact = f"the newest checkpoint is {newest[-1].name}, which is intact" if newest else "there is none before it"
-        raise UserError(
-            f"{path} cannot be written: {cause.strerror or cause}; {intact}. Make room (TRAIN.KEEP_CHECKPOINTS keeps fewer) "
-            "and start the same command again"
-        ) from error
+        raise cannot_write(path, cause) from error
+
+
+def write_synced(path: Path, content: dict[str, Any]) -> None:
+    """Write a file and wait until it is on the disk."""
+    with path.open("wb") as file:
+        torch.save(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def cannot_write(path: Path, cause: OSError) -> UserError:
+    """What to say, when the half-written checkpoint is gone."""
+    newest = list_checkpoints(path.parent)
+    intact = f"the newest checkpoint is {newest[-1].name}, which is intact" if newest else "there is none before it"
+    return UserError(
+        f"{path} cannot be written: {cause.strerror or cause}; {intact}. Make room (TRAIN.KEEP_CHECKPOINTS keeps fewer) "
+        "and start the same command again"
+    )
 
 
 def sync_folder(folder: Path) -> None:
@@ -95,8 +107,11 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _system_error(error: BaseException | None) -> OSError | None:
-    """The OSError that an error is or came from."""
+def system_error(error: BaseException | None) -> OSError | None:
+    """The OSError that an error is or came from.
+
+    torch's zip writer meets a failed write a second time when it closes, and raises that instead.
+    """
     while error is not None:
         if isinstance(error, OSError):
             return error
@@ -107,12 +122,22 @@ def _system_error(error: BaseException | None) -> OSError | None:
 def drop_old(folder: Path, keep: int, task: str = "", *, spare: Collection[Path] = ()) -> None:
     """Remove all checkpoints but the newest ``keep`` (0: none is removed) and those to ``spare``; and leftovers of writing."""
     for leftover in folder.glob(f".{_prefix(task)}*.tmp"):
-        leftover.unlink(missing_ok=True)
+        _remove(leftover)
     if not keep:
         return
     for path in list_checkpoints(folder, task)[:-keep]:
         if path not in spare:
-            path.unlink(missing_ok=True)
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Remove a checkpoint; a folder loses its name first, so that none is ever found with half of its files."""
+    if not path.is_dir():
+        path.unlink(missing_ok=True)
+        return
+    gone = path if path.suffix == ".tmp" else path.with_name(f".{path.name}.tmp")
+    path.replace(gone)
+    shutil.rmtree(gone)
 
 
 def read_newest(folder: Path, task: str = "") -> tuple[Path, dict[str, Any]] | None:

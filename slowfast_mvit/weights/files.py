@@ -23,6 +23,7 @@ from slowfast_mvit.errors import UserError
 from slowfast_mvit.weights.fetch import hash_in_name, is_web_page
 from slowfast_mvit.weights.formats import FORMATS, OWN_NAMES
 from slowfast_mvit.weights.pickles import CodeRefusedError, read_pickle
+from slowfast_mvit.weights.sharded import STATE, assemble, is_sharded
 
 # What readers raise at bytes that are no weights: they take them for instructions, lengths and offsets.
 DAMAGED = (
@@ -57,7 +58,8 @@ _ASKS_FOR_CODE = re.compile(r"GLOBAL (?P<named>\S+)|Unsupported operand (?:129|1
 def read_weights(path: Path) -> dict[str, Any]:
     """Content of a weight file, on the CPU, as its writer left it.
 
-    Reads torch's files (both formats), safetensors and pickled numpy arrays (detectron2's), whatever the suffix. A safetensors
+    Reads torch's files (both formats), safetensors and pickled numpy arrays (detectron2's), whatever the suffix, and the folder
+    of a sharded checkpoint (:mod:`slowfast_mvit.weights.sharded`). A safetensors
     file gives ``model_state``, ``metadata`` and, where its metadata hold them, ``label_names``.
 
     torch's zip files carry a checksum of every record, which is compared. Its older format, pickles and safetensors carry none:
@@ -67,6 +69,8 @@ def read_weights(path: Path) -> dict[str, Any]:
         UserError: missing, damaged, no weights, a Caffe2 file, not what the hash in its name says, with class names that are
             none, or a file that would have to execute code to load.
     """
+    if is_sharded(path):
+        return assemble(path, read_weights(path / STATE))
     if not path.is_file():
         raise UserError(f"{path} is a folder: give the file of weights" if path.is_dir() else _missing(path))
     try:

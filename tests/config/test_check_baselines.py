@@ -87,6 +87,10 @@ def test_pyslowfasts_names_are_explained(arch, name):
             ["MODEL.ARCH", "slow_r50", "SOLVER.LAYER_DECAY", "0.75"],
             "SOLVER.LAYER_DECAY: 0.75 is for the blocks of MViT, and not for slow_r50; set it to 1.0",
         ),
+        (
+            ["MODEL.ARCH", "slow_r50", "DISTRIBUTED.STRATEGY", "fsdp"],
+            "DISTRIBUTED.STRATEGY: fsdp shares out the blocks of MViT, which slow_r50 has not; set it to ddp",
+        ),
     ],
 )
 def test_each_rule(overrides, problem):
@@ -101,6 +105,8 @@ def test_each_rule(overrides, problem):
         ["MODEL.ARCH", "c2d_r50", "TEST.DATASET", "imagenet", "TEST.ENABLE", "False"],
         ["MODEL.ARCH", "mvit", "MODEL.ACT_CHECKPOINT", "True", "DATA.TEST_CROP_SIZE", "224"],
         ["MODEL.ARCH", "slow_r50", "SOLVER.LAYER_DECAY", "0.75", "TRAIN.ENABLE", "False"],
+        ["MODEL.ARCH", "slow_r50", "DISTRIBUTED.STRATEGY", "fsdp", "TRAIN.ENABLE", "False"],
+        ["MODEL.ARCH", "mvit", "DISTRIBUTED.STRATEGY", "fsdp", "DATA.TEST_CROP_SIZE", "224"],
         ["MODEL.ARCH", "mvit", "SOLVER.LAYER_DECAY", "0.75", "DATA.TEST_CROP_SIZE", "224"],
         # Keys of MViT mean nothing for a baseline.
         ["MODEL.ARCH", "x3d_s", "MVIT.NUM_HEADS", "5", "MVIT.PATCH_KERNEL", "[3]", "DATA.NUM_FRAMES", "7"],
