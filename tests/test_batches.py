@@ -11,6 +11,7 @@ from slowfast_mvit.batches import (
     EraseBox,
     Erasure,
     TrainItem,
+    TrainPass,
     UnreadableVideo,
     VideoViews,
     collate_clips,
@@ -85,7 +86,7 @@ def test_wrong_items_are_refused():
 
 
 def test_repeats_of_a_video_are_neighbours():
-    batch = collate_clips([item(4, 20), item(2, 50, repeats=1), item(3, 90)])
+    batch = collate_clips([item(4, 20), item(2, 50, repeats=1), item(3, 90)]).clips
     assert batch.video.shape == (5, 3, 2, 4, 4) and batch.video.dtype == torch.uint8
     assert batch.video[:, 0, 0, 0, 0].tolist() == [20, 21, 50, 90, 91]
     assert batch.labels.tolist() == [14, 14, 12, 13, 13]
@@ -98,9 +99,14 @@ def test_repeats_of_a_video_are_neighbours():
         assert getattr(batch, name).dtype == torch.int64
 
 
-def test_an_unreadable_video_takes_the_place_of_the_batch():
+def test_unreadable_videos_stand_beside_the_clips_of_the_others():
     first, second = UnreadableVideo(1, "a.mp4", "pyav", "empty"), UnreadableVideo(2, "b.mp4", "pyav", "empty")
-    assert collate_clips([item(0, 1), first, item(3, 1), second]) is first
+    given = collate_clips([item(0, 1), first, item(3, 1, repeats=1), second])
+    assert given.unreadable == (first, second)
+    assert given.clips is not None and given.clips.video_index.tolist() == [0, 0, 3]
+    assert collate_clips([second, first]) == TrainPass(None, (second, first))
+    assert collate_clips([]) == TrainPass(None)  # nothing fell to this process
+    assert TrainPass(None, (first,)).pin_memory() == TrainPass(None, (first,))
 
 
 def test_to_moves_every_tensor():
@@ -120,7 +126,7 @@ def test_several_labels_travel_as_rows():
     hot = np.array([[True, False, True], [False, False, False], [False, True, False]])
     assert label_of(np.array([4, 9]), 1) == 9 and isinstance(label_of(np.array([4, 9]), 1), int)
     items = [replace(item(i, 1, repeats), label=label_of(hot, i)) for i, repeats in ((2, 2), (0, 1))]
-    batch = collate_clips(items)
+    batch = collate_clips(items).clips
     assert batch.labels.dtype == torch.bool and batch.labels.tolist() == [[False, True, False]] * 2 + [
         [True, False, True]
     ]

@@ -111,6 +111,10 @@ class TrainClips(Dataset[TrainItem | UnreadableVideo]):
     def __len__(self) -> int:
         return len(self.videos)
 
+    def unreadable(self, index: int, cause: str) -> UnreadableVideo:
+        """What stands for video ``index`` if it cannot be read for this cause."""
+        return UnreadableVideo(index, str(self.videos.paths[index]), self.backend, cause)
+
     def __getitem__(self, key: SampleKey) -> TrainItem | UnreadableVideo:
         """The clip of ``key``: a function of (seed, epoch, index, repeat) and of nothing else."""
         try:
@@ -146,6 +150,10 @@ class MultiViewVideos(Dataset[VideoViews | UnreadableVideo]):
 
     def __len__(self) -> int:
         return len(self.videos)
+
+    def unreadable(self, index: int, cause: str) -> UnreadableVideo:
+        """What stands for video ``index`` if it cannot be read for this cause."""
+        return UnreadableVideo(index, str(self.videos.paths[index]), self.backend, cause)
 
     def __getitem__(self, index: int) -> VideoViews | UnreadableVideo:
         """Views of video ``index``, or why it cannot be read."""

@@ -152,6 +152,10 @@ class TrainImages(Dataset[TrainItem | UnreadableVideo]):
     def __len__(self) -> int:
         return len(self.images)
 
+    def unreadable(self, index: int, cause: str) -> UnreadableVideo:
+        """What stands for image ``index`` if it cannot be read for this cause."""
+        return UnreadableVideo(index, self.images.path(index), BACKEND, cause)
+
     def __getitem__(self, key: SampleKey) -> TrainItem | UnreadableVideo:
         """The image of ``key``: a function of (seed, epoch, index, repeat) and of nothing else."""
         try:
@@ -183,6 +187,10 @@ class TestImages(Dataset[VideoViews | UnreadableVideo]):
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def unreadable(self, index: int, cause: str) -> UnreadableVideo:
+        """What stands for image ``index`` if it cannot be read for this cause."""
+        return UnreadableVideo(index, self.images.path(index), BACKEND, cause)
 
     def __getitem__(self, index: int) -> VideoViews | UnreadableVideo:
         """The view of image ``index``, or why it cannot be read."""

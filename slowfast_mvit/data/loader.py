@@ -1,14 +1,22 @@
 """Loaders: which samples make which step, and the worker processes that read them."""
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Sampler
 
-from slowfast_mvit.batches import TrainItem, TrainPass, UnreadableVideo, VideoViews, collate_clips
+from slowfast_mvit.batches import TrainPass, UnreadableVideo, VideoViews, collate_clips
 from slowfast_mvit.data.clips import SampleKey
+from slowfast_mvit.data.watchdog import Roll, Stalled, WatchedDataset, attended
+from slowfast_mvit.errors import UserError
 from slowfast_mvit.ops.randomness import epoch_order
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -78,21 +86,86 @@ class StepSampler(Sampler[list[SampleKey]]):
                     yield [SampleKey(epoch, int(index)) for index in part[self.rank :: plan.num_ranks]]
 
 
-def train_loader(
-    dataset: Dataset[TrainItem | UnreadableVideo], sampler: StepSampler, *, num_workers: int, pin_memory: bool
-) -> DataLoader[TrainPass]:
-    """Batches of training clips in the sampler's order."""
-    return DataLoader(
-        dataset,  # type: ignore[arg-type]  # the collate function makes batches of its items
-        batch_sampler=sampler,
-        collate_fn=collate_clips,
-        num_workers=num_workers,
-        pin_memory=pin_memory,
-    )
+def training_passes(
+    dataset: WatchedDataset, sampler: StepSampler, *, num_workers: int, pin_memory: bool, timeout: float = 0.0
+) -> Generator[TrainPass, None, None]:
+    """Forward passes of training clips in the sampler's order. Close it, and its workers end.
+
+    A worker that hangs costs its video and nothing else: the video is unreadable from then on, all workers are ended, and new
+    ones begin at the pass that was waited for.
+
+    Args:
+        dataset: gives :class:`TrainItem` and :class:`UnreadableVideo`.
+        sampler: see :class:`StepSampler`.
+        num_workers: processes that read; 0: this one does, and a video that hangs it hangs it.
+        pin_memory: batches in page-locked memory.
+        timeout: seconds that a worker may be at one video while its pass is waited for; 0: for ever.
+
+    Raises:
+        UserError: a worker has died, or twice in a row nothing comes though all are idle.
+    """
+    settings: dict[str, Any] = {"collate_fn": collate_clips, "num_workers": num_workers, "pin_memory": pin_memory}
+    if not num_workers:
+        yield from DataLoader(dataset, batch_sampler=sampler, **settings)  # type: ignore[arg-type]  # it has all that is used
+        return
+    keys = _Outstanding(sampler)
+    hanging: dict[int, UnreadableVideo] = {}
+    in_vain = False
+    while True:
+        passes = attended(Roll(dataset, num_workers), hanging, timeout=timeout, batch_sampler=keys, **settings)
+        try:
+            with closing(passes):
+                for given in passes:
+                    keys.came()
+                    in_vain = False
+                    yield given
+            return
+        except Stalled as stalled:
+            if in_vain and not stalled.hanging:
+                raise UserError(f"{stalled}, for the second time: start the same command again") from None
+            in_vain = True
+            _LOG.warning("%s: the loader processes are ended and started anew", stalled)
+            for at, seconds in zip(stalled.hanging, stalled.seconds, strict=True):
+                hanging[at.index] = dataset.unreadable(at.index, f"decoding hangs: no clip after {seconds:.0f} s")
 
 
-def view_loader(
-    dataset: Dataset[VideoViews | UnreadableVideo], videos: Sequence[int], *, num_workers: int
-) -> DataLoader[VideoViews | UnreadableVideo]:
-    """These videos of the set with all their views, one at a time and in order; batches are made of views on the device."""
-    return DataLoader(dataset, batch_size=None, sampler=videos, num_workers=num_workers)
+def views_of(
+    dataset: WatchedDataset, videos: Sequence[int], *, num_workers: int, timeout: float = 0.0
+) -> Generator[VideoViews | UnreadableVideo, None, None]:
+    """These videos of the set with all their views, one at a time and in order. Close it, and its workers end.
+
+    Batches are made of views later, on the device. Arguments are those of :func:`training_passes`.
+
+    Raises:
+        UserError: a worker hangs or has died.
+    """
+    settings: dict[str, Any] = {"batch_size": None, "sampler": videos, "num_workers": num_workers}
+    if not num_workers:
+        yield from DataLoader(dataset, **settings)  # type: ignore[arg-type]  # it has all that is used
+        return
+    try:
+        with closing(attended(Roll(dataset, num_workers), {}, timeout=timeout, **settings)) as views:
+            yield from views
+    except Stalled as stalled:
+        raise UserError(
+            f"{stalled}: "
+            + ("take the file off the list, or raise DATA_LOADER.TIMEOUT" if stalled.hanging else "start again")
+        ) from None
+
+
+class _Outstanding(Sampler[list[SampleKey]]):
+    """The keys of a sampler; asked again, those that have been given out and have not come back go first."""
+
+    def __init__(self, sampler: StepSampler) -> None:
+        self._source = iter(sampler)
+        self._out: deque[list[SampleKey]] = deque()
+
+    def __iter__(self) -> Iterator[list[SampleKey]]:
+        yield from list(self._out)
+        for keys in self._source:
+            self._out.append(keys)
+            yield keys
+
+    def came(self) -> None:
+        """The first of those given out has come back."""
+        self._out.popleft()

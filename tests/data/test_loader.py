@@ -1,18 +1,21 @@
 """Which samples make which step, and that worker processes change nothing."""
 
 import os
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from slowfast_mvit.batches import ClipBatch, UnreadableVideo
+from slowfast_mvit.batches import TrainPass, UnreadableVideo
 from slowfast_mvit.data.augment import RandAugment, parse_rand_augment
 from slowfast_mvit.data.clips import ClipSampling, MultiViewVideos, SampleKey, TrainClips
 from slowfast_mvit.data.erasing import RandomErasing
 from slowfast_mvit.data.lists import VideoList
-from slowfast_mvit.data.loader import StepPlan, StepSampler, train_loader, view_loader
+from slowfast_mvit.data.loader import StepPlan, StepSampler, training_passes, views_of
 from slowfast_mvit.data.transforms import AreaAspectCrop, TrainTransform
 from slowfast_mvit.ops.randomness import epoch_order
 
@@ -54,9 +57,10 @@ def test_step_plan(num_videos, batch_size, accumulate, per_step, steps, passes):
     assert len(sizes) == min(steps * passes, 50)
 
 
-def keys_of(plan, first_epoch=0, first_step=0, num_epochs=3, seed=4):
-    sampler = StepSampler(plan, seed=seed, first_epoch=first_epoch, first_step=first_step, num_epochs=num_epochs)
-    return list(sampler)
+def keys_of(plan, first_epoch=0, first_step=0, num_epochs=3, seed=4, rank=0):
+    return list(
+        StepSampler(plan, seed=seed, first_epoch=first_epoch, first_step=first_step, num_epochs=num_epochs, rank=rank)
+    )
 
 
 def test_order_of_the_sampler():
@@ -76,6 +80,64 @@ def test_passes_of_a_step_share_its_videos():
     assert [[key.index for key in batch] for batch in keys] == [order[0:2], order[2:4], order[4:6], order[6:8]]
 
 
+def test_ranks_deal_each_pass_out_like_cards():
+    order = epoch_order(4, 0, 11).tolist()
+    # Passes of 4, 3 and 3 videos on three ranks.
+    dealt = [keys_of(StepPlan(11, 4, 3, num_ranks=3), num_epochs=1, rank=rank) for rank in range(3)]
+    assert [[[key.index for key in keys] for keys in passes] for passes in dealt] == [
+        [[order[0], order[3]], [order[4], order[7]], [order[8]]],
+        [[order[1]], [order[5]], [order[9]]],
+        [[order[2]], [order[6]], [order[10]]],
+    ]
+    # Fewer videos than ranks: the last ones have none, and as many passes.
+    two = epoch_order(4, 0, 2).tolist()
+    assert [keys_of(StepPlan(2, 8, 1, num_ranks=4), num_epochs=1, rank=rank) for rank in range(4)] == [
+        [[SampleKey(0, two[0])]],
+        [[SampleKey(0, two[1])]],
+        [[]],
+        [[]],
+    ]
+
+
+@given(st.integers(1, 40), st.integers(1, 12), st.integers(1, 4), st.integers(1, 6), st.integers(0, 3))
+def test_shares_of_all_ranks_are_the_pass_of_one_process(num_videos, batch_size, accumulate, num_ranks, first_step):
+    alone, shared = (StepPlan(num_videos, batch_size, accumulate, ranks) for ranks in (1, num_ranks))
+    assert alone.steps_per_epoch == shared.steps_per_epoch and alone.passes_per_step == shared.passes_per_step
+    first_step %= alone.steps_per_epoch
+    whole = keys_of(alone, 0, first_step, num_epochs=2)
+    parts = [keys_of(shared, 0, first_step, num_epochs=2, rank=rank) for rank in range(num_ranks)]
+    assert all(len(passes) == len(whole) for passes in parts)  # so that ranks meet after each
+    for number, keys in enumerate(whole):
+        shares = [passes[number] for passes in parts]
+        assert sum(map(len, shares)) == len(keys)
+        for place, key in enumerate(keys):
+            assert shares[place % num_ranks][place // num_ranks] == key
+        sizes = [len(share) for share in shares]
+        assert max(sizes) - min(sizes) <= 1
+        assert min(filter(None, sizes)) >= shared.smallest_share
+    for epoch in range(2):
+        counted = [key.index for passes in parts for keys in passes for key in keys if key.epoch == epoch]
+        assert len(counted) == len(set(counted)) <= num_videos
+
+
+@pytest.mark.parametrize(
+    ("plan", "share"),
+    [
+        (StepPlan(100, 16, 2, 1), 16),
+        (StepPlan(100, 16, 2, 4), 4),
+        (StepPlan(100, 15, 1, 4), 3),
+        (StepPlan(11, 4, 3, 3), 1),
+        (StepPlan(11, 4, 3, 1), 3),  # 4 + 4 + 3
+        (StepPlan(2, 8, 1, 4), 1),  # those without any left aside
+    ],
+    ids=str,
+)
+def test_smallest_share(plan, share):
+    assert plan.smallest_share == share
+    sizes = [len(keys) for rank in range(plan.num_ranks) for keys in keys_of(plan, num_epochs=1, rank=rank)]
+    assert min(filter(None, sizes)) == share
+
+
 @pytest.mark.parametrize("plan", [StepPlan(7, 3), StepPlan(23, 2, 3), StepPlan(3, 4)], ids=str)
 def test_a_resumed_sampler_goes_on_where_the_other_stopped(plan):
     whole, per_epoch = keys_of(plan), plan.steps_per_epoch * plan.passes_per_step
@@ -90,12 +152,14 @@ def test_a_resumed_sampler_goes_on_where_the_other_stopped(plan):
 def batches(videos, num_workers, batch_size=2):
     dataset = TrainClips(videos, SAMPLING, RECIPE, seed=3, num_repeats=2)
     sampler = StepSampler(StepPlan(len(videos), batch_size), seed=3, first_epoch=0, first_step=0, num_epochs=2)
-    return list(train_loader(dataset, sampler, num_workers=num_workers, pin_memory=False))
+    return list(training_passes(dataset, sampler, num_workers=num_workers, pin_memory=False, timeout=60))
 
 
 def test_worker_processes_change_nothing(videos):
-    alone, helped = batches(videos, 0), batches(videos, 2)
-    assert len(alone) == len(helped) == 4 and all(isinstance(batch, ClipBatch) for batch in alone)
+    passes = batches(videos, 0), batches(videos, 2)
+    assert all(shown.unreadable == () for shown in passes[0] + passes[1])
+    alone, helped = ([shown.clips for shown in some] for some in passes)
+    assert len(alone) == len(helped) == 4
     for one, other in zip(alone, helped, strict=True):
         assert one.video.dtype == torch.uint8 and one.video.shape == (4, 3, 4, 32, 32)
         assert torch.equal(one.video, other.video)
@@ -111,8 +175,14 @@ def test_an_unreadable_video_crosses_processes(videos, tmp_path, num_workers):
     (tmp_path / "bad.mp4").touch()
     paths = np.array([*videos.paths[:2], str(tmp_path / "bad.mp4")])
     broken = VideoList(paths, paths, np.arange(3), (), "list.csv")
-    found = batches(broken, num_workers, batch_size=3)
-    assert found == [UnreadableVideo(2, str(tmp_path / "bad.mp4"), "pyav", "the file is empty")] * 2
+    bad = UnreadableVideo(2, str(tmp_path / "bad.mp4"), "pyav", "the file is empty")
+    for epoch, shown in enumerate(batches(broken, num_workers, batch_size=3)):
+        order = [index for index in epoch_order(3, epoch, 3).tolist() if index != 2]
+        assert shown.unreadable == (bad,)
+        assert shown.clips.video_index[::2].tolist() == order
+    paths = np.array([str(tmp_path / "bad.mp4")])
+    nothing = VideoList(paths, paths, np.zeros(1, dtype=np.int64), (), "list.csv")
+    assert batches(nothing, num_workers) == [TrainPass(None, (replace(bad, video_index=0),))] * 2
 
 
 class Where(MultiViewVideos):
@@ -125,7 +195,8 @@ class Where(MultiViewVideos):
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_views_come_in_order_from_single_threaded_workers(videos, num_workers):
-    items = list(view_loader(Where(videos, SAMPLING, num_clips=2), range(len(videos)), num_workers=num_workers))
+    dataset = Where(videos, SAMPLING, num_clips=2)
+    items = list(views_of(dataset, range(len(videos)), num_workers=num_workers, timeout=60))
     assert [item.video_index for item in items] == [item.label for item in items] == list(range(5))
     assert all(item.frames.dtype == torch.uint8 and item.frames.shape[1:] == (64, 96, 3) for item in items)
     assert all(item.rows.shape == (2, 4) and item.seconds.dtype == torch.float64 for item in items)
@@ -135,3 +206,4 @@ def test_views_come_in_order_from_single_threaded_workers(videos, num_workers):
         assert {item.num_missing[1] for item in items} == {1}
     else:
         assert processes == {os.getpid()}
+    assert [item.video_index for item in views_of(dataset, [3, 1], num_workers=num_workers)] == [3, 1]

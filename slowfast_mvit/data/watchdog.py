@@ -1,0 +1,310 @@
+"""Loader processes under watch: which video each is at, which of them hang, and what is said when one dies."""
+
+import logging
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch.utils.data import DataLoader, Dataset, get_worker_info
+
+from slowfast_mvit.batches import UnreadableVideo
+from slowfast_mvit.data.clips import SampleKey
+from slowfast_mvit.data.memory_figures import memory_figures, shared_memory_figures
+from slowfast_mvit.errors import UserError
+
+_LOG = logging.getLogger(__name__)
+
+_NOTHING = -1
+_INDEX, _BEGAN, _PID = range(3)
+_LOOK_EVERY = 5.0  # seconds, as often as DataLoader looks after its workers
+_TIMED_OUT = "DataLoader timed out"  # how its RuntimeError begins
+
+
+class WatchedDataset(Protocol):
+    """A dataset whose items may hang."""
+
+    def __getitem__(self, key: Any) -> Any: ...
+
+    def unreadable(self, index: int, cause: str) -> UnreadableVideo:
+        """What stands for video ``index`` if it cannot be read for this cause."""
+
+
+@dataclass(frozen=True)
+class AtWork:
+    """A worker and its video.
+
+    Attributes:
+        worker, pid: number and process of the worker; pid 0 if it has not begun anything.
+        index: of the video; -1 between two videos.
+        began: time.monotonic() of its beginning, which all processes of a machine share.
+    """
+
+    worker: int
+    pid: int
+    index: int
+    began: float
+
+
+class Roll:
+    """What each worker of a loader is at. The workers write, in memory that all share, and the main process reads."""
+
+    def __init__(self, dataset: WatchedDataset, num_workers: int) -> None:
+        self.dataset = dataset
+        # One row for each worker: index, beginning, pid. Doubles hold all of them exactly.
+        self._rows = torch.zeros(num_workers, 3, dtype=torch.float64).share_memory_()
+        self._rows[:, _INDEX] = _NOTHING
+
+    def begin(self, index: int) -> None:
+        """This worker begins a video."""
+        info = get_worker_info()
+        assert info is not None, "only workers are watched"
+        row = self._rows.numpy()[info.id]
+        row[_PID], row[_BEGAN] = os.getpid(), time.monotonic()
+        row[_INDEX] = index  # last: who reads an index finds its beginning
+
+    def end(self) -> None:
+        """This worker is done with its video."""
+        info = get_worker_info()
+        assert info is not None
+        self._rows.numpy()[info.id, _INDEX] = _NOTHING
+
+    def read(self) -> list[AtWork]:
+        """Every worker."""
+        rows = self._rows.tolist()
+        return [AtWork(worker, int(pid), int(index), began) for worker, (index, began, pid) in enumerate(rows)]
+
+    def path(self, at: AtWork) -> str:
+        """The file that a worker is at."""
+        return self.dataset.unreadable(at.index, "").path
+
+
+class Watched(Dataset[Any]):
+    """A dataset whose workers write into the roll, and pass over the videos that are known to hang."""
+
+    def __init__(self, roll: Roll, hanging: dict[int, UnreadableVideo]) -> None:
+        self.roll = roll
+        self.hanging = hanging
+
+    def __len__(self) -> int:
+        return len(self.roll.dataset)  # type: ignore[arg-type]  # a Dataset has one
+
+    def __getitem__(self, key: SampleKey | int) -> Any:
+        index = key.index if isinstance(key, SampleKey) else key
+        if index in self.hanging:
+            return self.hanging[index]
+        self.roll.begin(index)
+        try:
+            return self.roll.dataset[key]
+        finally:
+            self.roll.end()
+
+
+class Stalled(Exception):  # noqa: N818 - what to make of it is the catcher's
+    """The workers have been at the same videos for too long, and are ended.
+
+    Attributes:
+        hanging: the workers that are; none if all of them are between two videos, and yet nothing comes.
+        seconds: how long each has been at it.
+        sentence: about all of it.
+    """
+
+    def __init__(self, hanging: list[AtWork], roll: Roll, timeout: float) -> None:
+        now = time.monotonic()
+        self.hanging = hanging
+        self.seconds = [now - at.began for at in hanging]
+        self.sentence = "; ".join(
+            f"loader worker {at.worker} (pid {at.pid}) has been at {roll.path(at)} for {seconds:.0f} s"
+            for at, seconds in zip(hanging, self.seconds, strict=True)
+        ) or (
+            f"no batch has come for {timeout:g} s, and no loader worker is at any video ({shared_memory_figures()}; "
+            f"{memory_figures()})"
+        )
+        super().__init__(self.sentence)
+
+
+class Patience:
+    """How long the main process has waited for each worker, without a change.
+
+    Only waiting counts: neither the time that the main process computes, nor that for which all processes were stopped.
+    """
+
+    def __init__(self, roll: Roll, timeout: float) -> None:
+        self.roll = roll
+        self.timeout = timeout
+        self._seen = [(at, 0.0) for at in roll.read()]
+
+    def wait(self, seconds: float) -> None:
+        """So many more seconds have brought nothing.
+
+        Raises:
+            Stalled: a worker hangs, or all of them are idle.
+        """
+        self._seen = [
+            (at, waited + seconds if at == before else 0.0)
+            for at, (before, waited) in zip(self.roll.read(), self._seen, strict=True)
+        ]
+        overdue = [at for at, waited in self._seen if waited >= self.timeout]
+        hanging = [at for at in overdue if at.index != _NOTHING]
+        if hanging or len(overdue) == len(self._seen):
+            raise Stalled(hanging, self.roll, self.timeout)
+
+
+# Of the loaders that work now. Torch raises about a dead worker wherever the program stands, from its handler of SIGCHLD.
+_rolls: list[Roll] = []
+
+
+def attended(
+    roll: Roll, hanging: dict[int, UnreadableVideo], *, timeout: float, **settings: Any
+) -> Generator[Any, None, None]:
+    """The batches of a DataLoader of the roll's dataset. However this ends, no worker is left.
+
+    Args:
+        roll: of as many workers as the loader has.
+        hanging: videos to pass over, and what stands for them.
+        timeout: seconds that a worker may be at one video while its batch is waited for; 0: for ever.
+        settings: of the DataLoader.
+
+    Raises:
+        Stalled: nothing has come for so long.
+        UserError: a worker has died, or there is no shared memory left.
+    """
+    look_every = min(_LOOK_EVERY, timeout / 4)
+    loader = DataLoader(
+        Watched(roll, hanging), timeout=look_every, worker_init_fn=_leave_signals_to_the_main_process, **settings
+    )
+    patience = Patience(roll, timeout)
+    _rolls.append(roll)
+    batches = None
+    try:
+        while True:
+            with loader_errors():
+                try:
+                    batches = iter(loader) if batches is None else batches
+                    batch = next(batches)
+                except StopIteration:
+                    return
+                except RuntimeError as error:
+                    if not str(error).startswith(_TIMED_OUT):
+                        raise
+                    patience.wait(look_every)  # asked again, the loader goes on waiting
+                    continue
+            yield batch
+    finally:
+        _rolls.remove(roll)
+        if batches is not None:
+            _end(batches)
+
+
+def _leave_signals_to_the_main_process(worker: int) -> None:
+    """A scheduler signals all processes of a job; the main one decides when its workers end."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+
+
+def _end(batches: Any) -> None:
+    """End a loader's workers, whatever they do: in C code they hear no Python, and stopped ones nothing but SIGKILL."""
+    with _deaf_to_children():
+        for process in batches._workers:
+            process.kill()
+        batches._shutdown_workers()
+
+
+@contextmanager
+def _deaf_to_children() -> Iterator[None]:
+    """Without torch's handler, which takes the end of a worker for an accident; only the main thread has it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, handler)
+
+
+@contextmanager
+def loader_errors() -> Iterator[None]:
+    """Turn what torch raises about dead workers and exhausted shared memory into sentences.
+
+    It belongs around all that is done while a loader works, not only where batches are taken.
+
+    Raises:
+        UserError: about such an error.
+    """
+    try:
+        yield
+    except (RuntimeError, OSError) as error:
+        sentence = _explain(error)
+        if sentence is None:
+            raise
+        raise UserError(sentence) from error
+
+
+_DEAD = re.compile(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)")
+_BY_SIGNAL = re.compile(r"killed by signal: (.+?)\.")
+_OF_SHARED_MEMORY = re.compile(
+    r"shared memory object|unable to allocate shared memory|DataLoader worker process .*No space left on device",
+    re.DOTALL,
+)
+_OF_OPEN_FILES = re.compile(
+    r"Too many open files\. Communication|(shared memory object|DataLoader worker process) .*Too many open files"
+    r"|received 0 items of ancdata",
+    re.DOTALL,
+)
+_SIGNALS = {signal.strsignal(number): number for number in signal.Signals}
+
+
+def _explain(error: BaseException) -> str | None:
+    """The sentence about an error of the loader; None for all others."""
+    text = " ".join(map(str, _chain(error)))
+    dead = _DEAD.search(text)
+    if dead is not None:
+        by = _BY_SIGNAL.search(text)
+        return _of_the_dead([int(pid) for pid in dead[1].split(",")], _SIGNALS.get(by[1]) if by else None)
+    if _OF_OPEN_FILES.search(text):
+        return "the loader has too many open files: raise their number (ulimit -n), or lower DATA_LOADER.NUM_WORKERS"
+    if _OF_SHARED_MEMORY.search(text):
+        return f"a loader worker has found no shared memory for its batch: {_more_shared_memory()}"
+    return None
+
+
+def _of_the_dead(pids: list[int], number: signal.Signals | None) -> str:
+    workers = [(roll, at) for roll in _rolls for at in roll.read()]
+    found = [(roll, at) for roll, at in workers if at.pid in pids]
+    who = (
+        ", ".join(
+            f"loader worker {at.worker} (pid {at.pid})" + (f", at {roll.path(at)}," if at.index != _NOTHING else "")
+            for roll, at in found
+        )
+        or f"a loader worker (pid {', '.join(map(str, pids))})"
+    )
+    how = f"was killed by {number.name}" if number else "ended unexpectedly"
+    memory = f"({memory_figures(at.pid for _, at in workers if at.pid and at.pid not in pids)})"
+    less_memory = "lower DATA_LOADER.NUM_WORKERS or TRAIN.BATCH_SIZE, or give the job more memory"
+    if number == signal.SIGKILL:
+        return f"{who} {how}, mostly the kernel's answer to a lack of memory {memory}: {less_memory}"
+    if number == signal.SIGBUS:
+        return f"{who} {how}, mostly for want of shared memory: {_more_shared_memory()}"
+    if number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGILL):
+        return f"{who} {how}, a crash of the decoder: take that file off the list, or set another DATA.DECODING_BACKEND"
+    return f"{who} {how} {memory}: start the same command again, and if memory is short, {less_memory}"
+
+
+def _more_shared_memory() -> str:
+    return (
+        f"{shared_memory_figures()}: enlarge it (docker run --shm-size=8g), or lower DATA_LOADER.NUM_WORKERS or "
+        "TRAIN.BATCH_SIZE"
+    )
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
