@@ -1,36 +1,44 @@
 """Speed and memory, beside the peers and the machine's own limit.
 
 python tools/benchmark.py model|train|loader|test|eval|growth ... [--rows TEXT] [--runs N] [--json FILE]
+python tools/benchmark.py scale [--runs N] [--json FILE]
 
 Every side runs in a process of its own, in turn with the others, so that a machine that slows down slows all of them. Run
 nothing else meanwhile. Times are medians.
 """
 
 import argparse
+import json
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 # The plain formula, a peer of the models that exist nowhere else, is the one of the tests.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from slowfast_mvit.benchmark.decoding import write_videos
+from slowfast_mvit.benchmark.networks import ours
 from slowfast_mvit.benchmark.report import as_json, machine, run_rows, table
 from slowfast_mvit.benchmark.rows import NUM_VIDEOS, SUITES, rows_of
+from slowfast_mvit.benchmark.scaling import measure_scaling, scaling_table
 from slowfast_mvit.errors import UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print; returns the exit status, 2 where something could not be measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("suites", nargs="+", choices=SUITES, help="what to measure")
+    parser.add_argument("suites", nargs="+", choices=(*SUITES, "scale"), help="what to measure; scale alone")
     parser.add_argument("--rows", default="", metavar="TEXT", help="only rows whose title holds this")
     parser.add_argument("--runs", type=int, default=7, metavar="N", help="counted runs of each side (7)")
     parser.add_argument("--threads", type=int, default=2, metavar="N", help="threads of each side (2)")
     parser.add_argument("--json", metavar="FILE", help="write every run there")
     args = parser.parse_args(argv)
     try:
+        if "scale" in args.suites:
+            return _scale(args)
         with tempfile.TemporaryDirectory() as folder:
             if {"loader", "test"} & set(args.suites):
                 write_videos(Path(folder), NUM_VIDEOS)
@@ -53,6 +61,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         ", ".join(f"{name} {value}" for name, value in machine(args.threads).items() if value is not None), end="\n\n"
     )
     print(table(measured))
+    return 0
+
+
+def _scale(args: argparse.Namespace) -> int:
+    """The training step of S 16x4 on all cores as one process, on one core, and as one process per core."""
+    if len(args.suites) > 1 or args.rows:
+        raise UserError("scale is measured alone: leave the other suites and --rows out")
+    settings = [(1, args.threads), (1, 1), (args.threads, 1)]
+    found = measure_scaling(partial(ours, "mvitv2_s_16x4"), (args.threads, 3, 16, 224, 224), settings, runs=args.runs)
+    if args.json:
+        content = {"machine": machine(args.threads), "rows": [asdict(entry) for entry in found]}
+        Path(args.json).write_text(json.dumps(content, indent=1), encoding="utf-8")
+    print(scaling_table(found))
     return 0
 
 
