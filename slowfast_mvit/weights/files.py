@@ -23,7 +23,7 @@ from slowfast_mvit.errors import UserError
 from slowfast_mvit.weights.fetch import hash_in_name, is_web_page
 from slowfast_mvit.weights.formats import FORMATS, OWN_NAMES
 from slowfast_mvit.weights.pickles import CodeRefusedError, read_pickle
-from slowfast_mvit.weights.sharded import STATE, assemble, is_sharded
+from slowfast_mvit.weights.sharded import STATE, assemble, is_sharded_folder
 
 # What readers raise at bytes that are no weights: they take them for instructions, lengths and offsets.
 DAMAGED = (
@@ -69,7 +69,7 @@ def read_weights(path: Path) -> dict[str, Any]:
         UserError: missing, damaged, no weights, a Caffe2 file, not what the hash in its name says, with class names that are
             none, or a file that would have to execute code to load.
     """
-    if is_sharded(path):
+    if is_sharded_folder(path):
         return assemble(path, read_weights(path / STATE))
     if not path.is_file():
         raise UserError(f"{path} is a folder: give the file of weights" if path.is_dir() else _missing(path))

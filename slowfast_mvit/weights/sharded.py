@@ -20,7 +20,7 @@ _PARTS = {"model_state": "model", "ema_state": "ema"}
 _AT_A_TIME = 16 << 20  # bytes
 
 
-def is_sharded(path: Path) -> bool:
+def is_sharded_folder(path: Path) -> bool:
     """Whether this is such a folder."""
     return path.is_dir() and (path.name.endswith(SUFFIX) or (path / STATE).is_file())
 

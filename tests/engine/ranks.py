@@ -1,6 +1,7 @@
 """Real processes that work together, for tests: each gets a World over gloo and leaves what it found in a file."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,18 @@ def run_ranks(function: Callable[..., Any], size: int, folder: Path, *args: Any)
     (folder / "store").unlink(missing_ok=True)
     mp.spawn(_rank, (size, folder, function, args), nprocs=size)
     return [torch.load(folder / f"found_{rank}.pt", weights_only=False) for rank in range(size)]
+
+
+@contextmanager
+def rank_alone(folder: Path) -> Iterator[World]:
+    """This process as the only rank of a job, with a process group."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "store").unlink(missing_ok=True)
+    dist.init_process_group("gloo", init_method=f"file://{folder / 'store'}", rank=0, world_size=1)
+    try:
+        yield World(control=dist.new_group(backend="gloo"))
+    finally:
+        dist.destroy_process_group()
 
 
 def _rank(rank: int, size: int, folder: Path, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
