@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,14 +23,16 @@ from slowfast_mvit.config.load import dump_config
 from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.imagenet import ImageList
 from slowfast_mvit.data.lists import LabelledList, VideoList
-from slowfast_mvit.data.loader import StepPlan, StepSampler, train_loader
+from slowfast_mvit.data.loader import StepPlan, StepSampler, training_passes
+from slowfast_mvit.data.watchdog import loader_errors
 from slowfast_mvit.engine.checkpoint import list_checkpoints
 from slowfast_mvit.engine.distributed import World
-from slowfast_mvit.engine.log import JsonLog, Log, NoLog
+from slowfast_mvit.engine.log import JsonLog, Log, Logs, NoLog
 from slowfast_mvit.engine.loop import FitPlan, Position, fit
 from slowfast_mvit.engine.optimizer import layer_decay_groups, make_optimizer, parameter_groups
-from slowfast_mvit.engine.parallel import bare, spread
+from slowfast_mvit.engine.parallel import bare, is_sharded, shard, spread
 from slowfast_mvit.engine.stopping import StopRequest
+from slowfast_mvit.engine.tensorboard import TensorBoardLog
 from slowfast_mvit.evaluation.metrics import metrics_of
 from slowfast_mvit.evaluation.predictions import write_json
 from slowfast_mvit.ops.schedule import Schedule, make_schedule
@@ -55,7 +57,9 @@ def run_training(config: Config, device: torch.device, world: World = World()) -
     start = load_start(config, folder, model, world)
     model.to(device)
     average = average_of(config, model, start)
-    model = spread(model, world, device)
+    model = spread(model, world, device, config.DISTRIBUTED.STRATEGY)
+    if average is not None and is_sharded(model):
+        shard(average.model, device)
     optimizer = _optimizer(config, bare(model))
     precision = precision_of(config, device, training=True)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
@@ -78,14 +82,16 @@ def run_training(config: Config, device: torch.device, world: World = World()) -
         num_epochs=config.SOLVER.MAX_EPOCH,
         rank=world.rank,
     )
-    loader = train_loader(
+    passes = training_passes(
         train_clips(config, videos),
         sampler,
         num_workers=config.DATA_LOADER.NUM_WORKERS,
         pin_memory=config.DATA_LOADER.PIN_MEMORY and device.type == "cuda",
+        timeout=config.DATA_LOADER.TIMEOUT,
     )
     with ExitStack() as stack:
-        log: Log = stack.enter_context(JsonLog(folder.log)) if world.is_main else NoLog()
+        log = _open_log(config, folder, world, position, stack)
+        stop = stack.enter_context(StopRequest())
         course = TrainingCourse(
             config,
             folder,
@@ -98,14 +104,16 @@ def run_training(config: Config, device: torch.device, world: World = World()) -
             start=position if start.source else None,
             label_names=videos.label_names,
             bad_videos=bad_videos,
-            validate=_validation(config, validation, device, precision, world),
+            validate=_validation(config, validation, device, precision, world, stop),
             log=log,
-            stop=stack.enter_context(StopRequest()),
+            stop=stop,
         )
+        stack.enter_context(closing(passes))
+        stack.enter_context(loader_errors())
         fit(
             model,
             classification_of(config, precision),
-            bad_videos.clips_of(loader),
+            bad_videos.clips_of(passes),
             optimizer,
             schedule_of(config, plan),
             FitPlan(
@@ -130,6 +138,18 @@ def run_training(config: Config, device: torch.device, world: World = World()) -
             start=position,
         )
     return list_checkpoints(folder.checkpoints, config.TASK)[-1]
+
+
+def _open_log(config: Config, folder: RunFolder, world: World, position: Position, stack: ExitStack) -> Log:
+    """What the run says, in the files of rank 0; closed with the stack."""
+    if not world.is_main:
+        return NoLog()
+    log = stack.enter_context(JsonLog(folder.log))
+    if not config.TENSORBOARD.ENABLE:
+        return log
+    curves = folder.root / (config.TENSORBOARD.LOG_DIR or f"runs-{config.TRAIN.DATASET}")
+    done = position.epoch * position.steps_per_epoch + position.step
+    return Logs(log, stack.enter_context(TensorBoardLog(curves, done)))
 
 
 def blank_batch(config: Config) -> ClipBatch:
@@ -246,7 +266,12 @@ def _val_videos(config: Config, label_names: tuple[str, ...], world: World) -> V
 
 
 def _validation(
-    config: Config, videos: VideoList | ImageList | None, device: torch.device, precision: str, world: World
+    config: Config,
+    videos: VideoList | ImageList | None,
+    device: torch.device,
+    precision: str,
+    world: World,
+    stop: StopRequest,
 ) -> Validate | None:
     """What gives the metrics of the val split, by one centred clip and one centre crop, on rank 0; None without a split."""
     if videos is None:
@@ -256,7 +281,17 @@ def _validation(
     )
 
     def validate(model: nn.Module) -> Mapping[str, float] | None:
-        tested = evaluate_videos(one_crop, model, videos, view_protocol(one_crop), device, precision, "validation")
-        return {**metrics_of(tested.result), "num_unreadable": len(tested.unreadable)}
+        tested = evaluate_videos(
+            one_crop,
+            model,
+            videos,
+            view_protocol(one_crop),
+            device,
+            precision,
+            "validation",
+            world,
+            stop_signal=lambda: stop.number,
+        )
+        return None if tested is None else {**metrics_of(tested.result), "num_unreadable": len(tested.unreadable)}
 
     return validate
