@@ -5,7 +5,7 @@ Letters: B clips in a batch, T frames of a clip, K clips of a video, U frames th
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Self
+from typing import Generic, Self, TypeVar
 
 import numpy as np
 import torch
@@ -150,7 +150,70 @@ def stack_labels(labels: Sequence[Label]) -> Tensor:
 
 
 @dataclass(frozen=True)
-class TrainPass:
+class AvaBatch:
+    """Clips around key frames, with people in boxes. Letters: R boxes of all B clips together.
+
+    Attributes:
+        video: [B, 3, T, H, W]; uint8 RGB 0..255 in training, normalised float in tests.
+        boxes: float32 [R, 5]; row of the clip in the batch, then x1, y1, x2, y2 in pixels of ``video``.
+        labels: bool [R, classes]; what each person does, all False where nobody knows.
+        video_index: int64 [B]; which key frame of the list.
+        box_index: int64 [R]; which box of its key frame.
+    """
+
+    video: Tensor
+    boxes: Tensor
+    labels: Tensor
+    video_index: Tensor
+    box_index: Tensor
+
+    def __post_init__(self) -> None:
+        B, R = len(self.video), len(self.boxes)
+        assert self.video.dim() == 5, f"video must be [B, C, T, H, W], got {tuple(self.video.shape)}"
+        assert self.boxes.shape == (R, 5), f"boxes must be [R, 5], got {tuple(self.boxes.shape)}"
+        assert self.labels.dim() == 2 and len(self.labels) == R, (
+            f"labels must be [{R}, classes], got {self.labels.shape}"
+        )
+        assert self.video_index.shape == (B,) and self.box_index.shape == (R,)
+
+    def __len__(self) -> int:
+        return len(self.video)
+
+    def to(self, device: torch.device) -> Self:
+        """The batch with all tensors on ``device``."""
+        return replace(self, **{f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)})
+
+    def pin_memory(self) -> Self:
+        """The batch in pinned memory, for the data loader."""
+        return replace(self, **{f.name: getattr(self, f.name).pin_memory() for f in fields(self)})
+
+
+BatchT = TypeVar("BatchT", ClipBatch, AvaBatch)
+
+
+@dataclass(frozen=True)
+class AvaItem:
+    """The clip around one key frame, with its people.
+
+    Attributes:
+        video: uint8 [3, T, H, W].
+        boxes: float32 [n, 4]; x1, y1, x2, y2 in pixels of ``video``.
+        labels: bool [n, classes].
+        video_index: which key frame of the list.
+    """
+
+    video: Tensor
+    boxes: Tensor
+    labels: Tensor
+    video_index: int
+
+    def __post_init__(self) -> None:
+        assert self.video.dim() == 4, f"video must be [C, T, H, W], got {tuple(self.video.shape)}"
+        assert self.boxes.shape == (len(self.labels), 4) and self.labels.dim() == 2
+
+
+@dataclass(frozen=True)
+class TrainPass(Generic[BatchT]):
     """What one process is given for one forward pass.
 
     Attributes:
@@ -158,7 +221,7 @@ class TrainPass:
         unreadable: the other videos.
     """
 
-    clips: ClipBatch | None
+    clips: BatchT | None
     unreadable: tuple[UnreadableVideo, ...] = ()
 
     def pin_memory(self) -> Self:
@@ -166,7 +229,7 @@ class TrainPass:
         return self if self.clips is None else replace(self, clips=self.clips.pin_memory())
 
 
-def collate_clips(items: Sequence[TrainItem | UnreadableVideo]) -> TrainPass:
+def collate_clips(items: Sequence[TrainItem | UnreadableVideo]) -> TrainPass[ClipBatch]:
     """Items to a batch, repeats of a video next to each other; the videos that could not be read beside it."""
     readable = [item for item in items if isinstance(item, TrainItem)]
     unreadable = tuple(item for item in items if isinstance(item, UnreadableVideo))
@@ -183,5 +246,22 @@ def collate_clips(items: Sequence[TrainItem | UnreadableVideo]) -> TrainPass:
         start_sec=torch.tensor([item.start_sec for item in readable], dtype=torch.float64).repeat_interleave(repeats),
         end_sec=torch.tensor([item.end_sec for item in readable], dtype=torch.float64).repeat_interleave(repeats),
         erasures=tuple(erasure for item in readable for erasure in item.erasures),
+    )
+    return TrainPass(clips, unreadable)
+
+
+def collate_key_frames(items: Sequence[AvaItem | UnreadableVideo]) -> TrainPass[AvaBatch]:
+    """Clips of one size to a batch; the ones that could not be read beside it."""
+    readable = [item for item in items if isinstance(item, AvaItem)]
+    unreadable = tuple(item for item in items if isinstance(item, UnreadableVideo))
+    if not readable:
+        return TrainPass(None, unreadable)
+    rows = torch.cat([torch.full((len(item.boxes), 1), float(row)) for row, item in enumerate(readable)])
+    clips = AvaBatch(
+        video=torch.stack([item.video for item in readable]),
+        boxes=torch.cat((rows, torch.cat([item.boxes for item in readable])), dim=1),
+        labels=torch.cat([item.labels for item in readable]),
+        video_index=torch.tensor([item.video_index for item in readable]),
+        box_index=torch.cat([torch.arange(len(item.boxes)) for item in readable]),
     )
     return TrainPass(clips, unreadable)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from slowfast_mvit.batches import (
+    AvaItem,
     ClipBatch,
     EraseBox,
     Erasure,
@@ -15,6 +16,7 @@ from slowfast_mvit.batches import (
     UnreadableVideo,
     VideoViews,
     collate_clips,
+    collate_key_frames,
     label_of,
     stack_labels,
 )
@@ -132,3 +134,28 @@ def test_several_labels_travel_as_rows():
     ]
     assert clip_batch(labels=batch.labels[1:]).to(torch.device("cpu")).labels.shape == (2, 3)
     assert stack_labels([3, 1]).dtype == torch.int64
+
+
+def test_key_frames_are_joined_with_their_boxes():
+    def key_frame(index, shade, boxes):
+        labels = torch.zeros(len(boxes), 3, dtype=torch.bool)
+        labels[:, index % 3] = True
+        return AvaItem(
+            torch.full((3, 2, 4, 6), shade, dtype=torch.uint8), torch.tensor(boxes).view(-1, 4), labels, index
+        )
+
+    items = [
+        key_frame(7, 10, [[0.0, 1, 2, 3], [1, 1, 5, 4]]),
+        UnreadableVideo(8, "b.mp4", "pyav", "cut"),
+        key_frame(5, 30, [[2.0, 0, 6, 4]]),
+    ]
+    given = collate_key_frames(items)
+    batch = given.clips
+    assert given.unreadable == (items[1],) and len(batch) == 2
+    assert batch.boxes.tolist() == [[0, 0, 1, 2, 3], [0, 1, 1, 5, 4], [1, 2, 0, 6, 4]]
+    assert (batch.video_index.tolist(), batch.box_index.tolist()) == ([7, 5], [0, 1, 0])
+    assert batch.labels.tolist() == [[False, True, False]] * 2 + [[False, False, True]]
+    assert batch.video[:, 0, 0, 0, 0].tolist() == [10, 30]
+    assert collate_key_frames([items[1]]).clips is None
+    with pytest.raises(AssertionError, match="boxes must be"):
+        replace(batch, boxes=batch.boxes[:, 1:])
