@@ -25,6 +25,7 @@ from slowfast_mvit.data.loader import StepPlan
 from slowfast_mvit.engine.distributed import World
 from slowfast_mvit.engine.loop import Position
 from slowfast_mvit.engine.optimizer import set_learning_rate
+from slowfast_mvit.engine.stopping import StopRequest
 from slowfast_mvit.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -224,7 +225,7 @@ def test_a_validation_is_one_clip_and_one_crop_of_the_training_set(
     monkeypatch.setattr(train, "evaluate_videos", stop)
     # Another data set's test says nothing about the validation.
     config = load_config(ROOT / "configs" / f"{recipe}.yaml", ["TEST.ENABLE", "False", "TEST.DATASET", "coco"])
-    validate = train._validation(config, VIDEOS, torch.device("cpu"), "float32", World())
+    validate = train._validation(config, VIDEOS, torch.device("cpu"), "float32", World(), StopRequest())
     assert validate is not None
     with pytest.raises(InterruptedError, match=f"^{protocol}$"):
         validate(nn.Linear(2, 2))
