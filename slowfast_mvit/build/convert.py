@@ -5,10 +5,11 @@ from pathlib import Path
 
 from slowfast_mvit.build.model import create_model
 from slowfast_mvit.build.pretrained import count_classes
+from slowfast_mvit.engine.checkpoint import save_checkpoint
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.weights.containers import unwrap
 from slowfast_mvit.weights.fetch import is_url
-from slowfast_mvit.weights.files import write_safetensors
+from slowfast_mvit.weights.files import read_weights, write_safetensors
 from slowfast_mvit.weights.formats import (
     FORMATS,
     OWN_NAMES,
@@ -19,6 +20,7 @@ from slowfast_mvit.weights.formats import (
 )
 from slowfast_mvit.weights.load import load_weights, publisher, read_source
 from slowfast_mvit.weights.report import LoadReport
+from slowfast_mvit.weights.sharded import flatten, is_sharded_folder
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,25 @@ class Conversion:
     num_tensors: int
     num_parameters: int
     report: LoadReport | None
+
+
+def join_parts(source: str | Path, out: Path) -> int:
+    """Write the folder of a sharded checkpoint as the plain file that one process would have written; returns its tensors.
+
+    Training goes on from it as from the folder, and PySlowFast reads it.
+
+    Raises:
+        UserError: the source is no such folder or damaged, or the file cannot be written.
+    """
+    path = Path(source)
+    if not is_sharded_folder(path):
+        raise UserError(
+            f"{source} is not the folder of a sharded checkpoint, which alone is written as a plain checkpoint: "
+            "give a file that ends in .safetensors to write weights"
+        )
+    content = read_weights(path)
+    save_checkpoint(out, content)
+    return len(flatten(content)[0])
 
 
 def convert_weights(source: str | Path, out: Path, *, model: str | None = None, form: str = "official") -> Conversion:

@@ -7,10 +7,12 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from slowfast_mvit import create_model, load_weights
+from slowfast_mvit.engine.sharded import save_sharded
 from slowfast_mvit.weights.formats import FORMATS, from_official
+from tests.engine.ranks import rank_alone
 
 
 @pytest.fixture(scope="module")
@@ -147,3 +149,37 @@ def test_mistakes_end_in_one_sentence_and_write_nothing(state, tmp_path: Path, c
         err = capsys.readouterr().err
         assert err.startswith("error: ") and said in err and len(err.splitlines()) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "incomplete.pyth", "ours.pyth", "page.pyth"]
+
+
+def test_a_checkpoint_in_parts_becomes_a_plain_one(tmp_path: Path, capsys) -> None:
+    model = nn.Linear(2, 3)
+    optimizer = torch.optim.AdamW(model.parameters())
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    content = {"epoch": 4, "model_state": model.state_dict(), "optimizer_state": optimizer.state_dict(), "cfg": "A: 1"}
+    folder, out = tmp_path / "checkpoint_epoch_00005.sharded", tmp_path / "checkpoint_epoch_00005.pyth"
+    with rank_alone(tmp_path / "ranks") as world:
+        save_sharded(folder, content, world)
+    assert convert(folder, out) == 0
+    # Weight and bias, and two moments of each.
+    assert capsys.readouterr().out == f"{out}: the whole checkpoint, 6 tensors\n"
+    written = torch.load(out, weights_only=True)
+    assert written.keys() == content.keys() and (written["epoch"], written["cfg"]) == (4, "A: 1")
+    assert all(torch.equal(written["model_state"][key], tensor) for key, tensor in model.state_dict().items())
+    again = torch.optim.AdamW(model.parameters())
+    again.load_state_dict(written["optimizer_state"])
+    for parameter in model.parameters():
+        assert all(torch.equal(again.state[parameter][key], value) for key, value in optimizer.state[parameter].items())
+
+
+def test_only_parts_become_a_plain_checkpoint(state, tmp_path: Path, capsys) -> None:
+    source, out = tmp_path / "plain.pth", tmp_path / "out.pyth"
+    torch.save(state, source)
+    assert convert(source, out) == 2 and not out.exists()
+    assert capsys.readouterr().err == (
+        f"error: {source} is not the folder of a sharded checkpoint, which alone is written as a plain checkpoint: give a file "
+        "that ends in .safetensors to write weights\n"
+    )
+    with pytest.raises(SystemExit):
+        convert(source, out, "--model", "mvitv2_t")
+    assert "--model and --format are for weights" in capsys.readouterr().err
