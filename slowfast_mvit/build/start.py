@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,10 +20,12 @@ from slowfast_mvit.engine.ema import WeightAverage
 from slowfast_mvit.engine.history import History, read_metrics
 from slowfast_mvit.engine.loop import Position
 from slowfast_mvit.engine.optimizer import restore_optimizer
+from slowfast_mvit.engine.parallel import will_shard
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.weights.containers import unwrap
 from slowfast_mvit.weights.load import load_weights, read_source
 from slowfast_mvit.weights.report import log_report
+from slowfast_mvit.weights.sharded import is_sharded_folder
 
 _LOG = logging.getLogger(__name__)
 
@@ -43,12 +46,14 @@ class Start:
         source: that checkpoint, or "".
         position: where the checkpoint left off, in steps of its own run; see :func:`position_in`.
         history: of the epochs before.
+        parts: folder of the checkpoint, where the ranks read the optimizer's tensors from it, which ``content`` lacks.
     """
 
     content: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
     position: Position = field(default_factory=Position)
     history: History = field(default_factory=History)
+    parts: Path | None = None
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -72,7 +77,8 @@ def load_start(config: Config, folder: RunFolder, model: nn.Module, world: World
             f"{folder.checkpoints} holds another run's checkpoints: set TRAIN.AUTO_RESUME True to go on with it, "
             "or another OUTPUT_DIR"
         )
-    newest = read_newest(folder.checkpoints, config.TASK)
+    in_parts = will_shard(world, config.DISTRIBUTED.STRATEGY)
+    newest = read_newest(folder.checkpoints, config.TASK, moments=not in_parts)
     if newest is None:
         _load_given(config, model)
         return Start()
@@ -100,7 +106,7 @@ def load_start(config: Config, folder: RunFolder, model: nn.Module, world: World
         metrics = read_metrics(folder.epochs, position.epoch + 1)
         if metrics:
             history.validated(position.epoch + 1, metrics)
-    return Start(content, str(path), position, history)
+    return Start(content, str(path), position, history, path if in_parts and is_sharded_folder(path) else None)
 
 
 def in_words(position: Position) -> str:
@@ -139,7 +145,7 @@ def position_in(position: Position, steps_per_epoch: int) -> Position:
 def restore_training(start: Start, optimizer: Optimizer, scaler: torch.amp.GradScaler) -> None:
     """Give optimizer and scaler what the checkpoint holds for them. The optimizer's parameters are on their device."""
     if "optimizer_state" in start.content:
-        restore_optimizer(optimizer, start.content["optimizer_state"])
+        restore_optimizer(optimizer, start.content["optimizer_state"], parts=start.parts)
     if scaler.is_enabled() and "scaler_state" in start.content:
         scaler.load_state_dict(start.content["scaler_state"])
 

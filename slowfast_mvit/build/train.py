@@ -64,6 +64,7 @@ def run_training(config: Config, device: torch.device, world: World = World()) -
     precision = precision_of(config, device, training=True)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
     restore_training(start, optimizer, scaler)
+    start = replace(start, content={"label_names": start.label_names})  # the checkpoint's tensors may go
     videos = videos_of(config, "train", start.label_names)
     validation = _val_videos(config, videos.label_names, world)
     plan = step_plan(config, videos, world.size)

@@ -140,8 +140,10 @@ def _remove(path: Path) -> None:
     shutil.rmtree(gone)
 
 
-def read_newest(folder: Path, task: str = "") -> tuple[Path, dict[str, Any]] | None:
+def read_newest(folder: Path, task: str = "", *, moments: bool = True) -> tuple[Path, dict[str, Any]] | None:
     """The newest checkpoint of a run that can be read, or None where there is none; damaged ones are passed with a warning.
+
+    Without ``moments`` the optimizer's tensors of a sharded one are left for :func:`sharded.read_moments`.
 
     Raises:
         UserError: there are checkpoints, and every one is damaged.
@@ -149,7 +151,7 @@ def read_newest(folder: Path, task: str = "") -> tuple[Path, dict[str, Any]] | N
     paths = list_checkpoints(folder, task)
     for path in reversed(paths):
         try:
-            content = read_weights(path)
+            content = read_weights(path, moments=moments)
             unwrap(content, str(path))
             return path, content
         except UserError as error:

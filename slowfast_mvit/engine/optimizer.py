@@ -5,6 +5,7 @@ of either fits the other.
 """
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from slowfast_mvit.engine.parallel import norms, own, part_like
+from slowfast_mvit.engine.sharded import read_moments
 from slowfast_mvit.errors import UserError
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -159,10 +161,15 @@ def scale_layers(parameters: Iterable[Tensor], weight_decay: float) -> None:
     torch._foreach_mul_(parts, trust.unbind())
 
 
-def restore_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
+def restore_optimizer(optimizer: Optimizer, state: dict[str, Any], *, parts: Path | None = None) -> None:
     """Load the moments of a checkpoint; rates, decays and betas stay those of the optimizer, which the config made.
 
-    Where ranks hold parts of the parameters, each takes its parts of the moments, which it is given whole.
+    Where ranks hold parts of the parameters, each takes its parts of the moments.
+
+    Args:
+        optimizer: without a step; its parameters are on their device.
+        state: ``optimizer_state`` of a checkpoint, with whole tensors.
+        parts: folder of the sharded checkpoint that holds the tensors, where ``state`` lacks them.
 
     Raises:
         UserError: the checkpoint is of another optimizer or groups its parameters in another way.
@@ -183,6 +190,8 @@ def restore_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
         for groups in (state["param_groups"], optimizer.param_groups)
     )
     owners = dict(zip(places, parameters, strict=True))
+    if parts is not None:
+        state = read_moments(parts, owners, state)
     moments = {
         place: {
             name: part_like(value, owners[place]) if isinstance(value, Tensor) and value.dim() else value

@@ -30,13 +30,18 @@ def spread(model: nn.Module, world: World, device: torch.device, strategy: str =
         device: of this rank.
         strategy: ``ddp`` or ``fsdp``.
     """
-    if strategy == "fsdp" and world.control is not None:
+    if will_shard(world, strategy):
         return shard(model, device)
     if world.size == 1:
         return model
     return DistributedDataParallel(
         model, device_ids=[device] if device.type == "cuda" else None, gradient_as_bucket_view=True
     )
+
+
+def will_shard(world: World, strategy: str) -> bool:
+    """Whether :func:`spread` will give each rank a part only."""
+    return strategy == "fsdp" and world.control is not None
 
 
 def shard(model: nn.Module, device: torch.device) -> nn.Module:
@@ -73,8 +78,8 @@ def whole_state(model: nn.Module) -> dict[str, Tensor]:
 
 
 def part_like(tensor: Tensor, like: Tensor) -> Tensor:
-    """A whole tensor that every rank has, cut as ``like`` is and on its device. Nothing is sent."""
-    if not isinstance(like, DTensor):
+    """A whole tensor that every rank has, cut as ``like`` is and on its device. Nothing is sent. One that is cut stays so."""
+    if not isinstance(like, DTensor) or isinstance(tensor, DTensor):
         return tensor
     part = distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
     return part.clone()  # which lets go of the whole

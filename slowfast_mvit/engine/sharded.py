@@ -1,6 +1,7 @@
-"""Writing a checkpoint whose tensors are spread over the ranks: all of them write, and it is there whole or not at all.
+"""A checkpoint whose tensors are spread over the ranks: all of them write, and it is there whole or not at all.
 
-:mod:`slowfast_mvit.weights.sharded` says what the folder holds, and reads it.
+:mod:`slowfast_mvit.weights.sharded` says what the folder holds, and reads it as a plain container. Weights are read so, since a
+model is loaded before it is cut; the optimizer's moments, twice as many numbers, go straight to where they belong.
 """
 
 import shutil
@@ -8,12 +9,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 import torch.distributed.checkpoint as dcp
+from torch import Tensor, nn
 from torch.distributed.checkpoint.api import CheckpointException
 
 from slowfast_mvit.engine.checkpoint import cannot_write, sync_folder, system_error, write_synced
 from slowfast_mvit.engine.distributed import World
-from slowfast_mvit.weights.sharded import FILES, STATE, checksum, flatten
+from slowfast_mvit.weights.parts import read_tensors
+from slowfast_mvit.weights.sharded import FILES, STATE, checksum, flatten, is_moment, moment, nest
 
 
 def save_sharded(path: Path, content: Mapping[str, Any], world: World) -> None:
@@ -58,6 +62,26 @@ def save_sharded(path: Path, content: Mapping[str, Any], world: World) -> None:
     found = _together(world, path, temporary, checksums)
     files = {name: written for part in found for name, written in part.items()}
     _together(world, path, temporary, finish)
+
+
+def read_moments(folder: Path, owners: Mapping[int, nn.Parameter], state: dict[str, Any]) -> dict[str, Any]:
+    """An optimizer's state with the tensors that a sharded checkpoint holds for it, cut as its parameters are.
+
+    Each rank reads its parts alone, whatever the number of ranks that wrote them.
+
+    Args:
+        folder: the checkpoint.
+        owners: the parameters by index, on their device.
+        state: ``optimizer_state`` of the checkpoint without these tensors.
+
+    Raises:
+        UserError: they do not fit.
+    """
+
+    def room(key: str, like: Tensor) -> Tensor | None:
+        return torch.zeros_like(owners[moment(key)[0]], dtype=like.dtype) if is_moment(key) else None
+
+    return nest(read_tensors(folder, room), {"optimizer_state": state})["optimizer_state"]
 
 
 class _Writer(dcp.FileSystemWriter):

@@ -55,7 +55,7 @@ _LONGEST_HEADER = 100 << 20  # safetensors' own limit
 _ASKS_FOR_CODE = re.compile(r"GLOBAL (?P<named>\S+)|Unsupported operand (?:129|147)\b")
 
 
-def read_weights(path: Path) -> dict[str, Any]:
+def read_weights(path: Path, *, moments: bool = True) -> dict[str, Any]:
     """Content of a weight file, on the CPU, as its writer left it.
 
     Reads torch's files (both formats), safetensors and pickled numpy arrays (detectron2's), whatever the suffix, and the folder
@@ -65,12 +65,16 @@ def read_weights(path: Path) -> dict[str, Any]:
     torch's zip files carry a checksum of every record, which is compared. Its older format, pickles and safetensors carry none:
     a flipped bit of a weight is not seen there, unless the file's name carries a hash (:func:`fetch.hash_in_name`).
 
+    Args:
+        path: the file or folder.
+        moments: of a sharded checkpoint, read the optimizer's tensors too.
+
     Raises:
         UserError: missing, damaged, no weights, a Caffe2 file, not what the hash in its name says, with class names that are
             none, or a file that would have to execute code to load.
     """
     if is_sharded_folder(path):
-        return assemble(path, read_weights(path / STATE))
+        return assemble(path, read_weights(path / STATE), moments=moments)
     if not path.is_file():
         raise UserError(f"{path} is a folder: give the file of weights" if path.is_dir() else _missing(path))
     try:

@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -33,20 +34,27 @@ _CLASSES = {
 }
 
 
-def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """All tensors of a folder by their keys, on the CPU.
+def read_tensors(
+    folder: Path, room: Callable[[str, Tensor], Tensor | None] = lambda key, like: like
+) -> dict[str, Tensor]:
+    """The tensors of a folder by their keys.
+
+    Args:
+        folder: where the parts are.
+        room: gives the tensor that a key's numbers are read into, from a whole empty one on the CPU, which is the default; None
+            leaves the key out. Of a DTensor each rank reads its parts, and nothing is sent.
 
     Raises:
-        UserError: its index names what is no part of one, or does not fit the files.
+        UserError: its index names what is no part of one, or does not fit the files or the tensors.
     """
     reader = _Reader(folder)
     try:
-        entries = reader.read_metadata().state_dict_metadata
-        tensors = {
-            key: torch.empty(entry.size, dtype=entry.properties.dtype)
-            for key, entry in entries.items()
-            if isinstance(entry, metadata.TensorStorageMetadata)
-        }
+        tensors = {}
+        for key, entry in reader.read_metadata().state_dict_metadata.items():
+            assert isinstance(entry, metadata.TensorStorageMetadata)  # by the classes that the index may name
+            into = room(key, torch.empty(entry.size, dtype=entry.properties.dtype))
+            if into is not None:
+                tensors[key] = into
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "torch.distributed is disabled")
             dcp.load(tensors, storage_reader=reader, no_dist=True)

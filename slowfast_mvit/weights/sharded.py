@@ -55,11 +55,22 @@ def nest(tensors: Mapping[str, Tensor], rest: Mapping[str, Any]) -> dict[str, An
     if "optimizer_state" in content:
         state = {index: dict(entries) for index, entries in content["optimizer_state"]["state"].items()}
         for key, tensor in tensors.items():
-            if key.startswith("optimizer."):
-                index, name = key.split(".", 2)[1:]
-                state[int(index)][name] = tensor
+            if is_moment(key):
+                index, name = moment(key)
+                state[index][name] = tensor
         content["optimizer_state"] = {**content["optimizer_state"], "state": state}
     return content
+
+
+def is_moment(key: str) -> bool:
+    """Whether a flat key is the optimizer's."""
+    return key.startswith("optimizer.")
+
+
+def moment(key: str) -> tuple[int, str]:
+    """Index of the parameter and name of a moment's flat key."""
+    index, name = key.split(".", 2)[1:]
+    return int(index), name
 
 
 def checksum(path: Path) -> list[int]:
@@ -71,12 +82,13 @@ def checksum(path: Path) -> list[int]:
     return [size, crc]
 
 
-def assemble(folder: Path, state: Mapping[str, Any]) -> dict[str, Any]:
+def assemble(folder: Path, state: Mapping[str, Any], *, moments: bool = True) -> dict[str, Any]:
     """The plain container of a folder, with whole tensors on the CPU.
 
     Args:
         folder: where the parts are.
         state: the content of its :data:`STATE`.
+        moments: read the optimizer's tensors too.
 
     Raises:
         UserError: a file is missing, cut short, or not as it was written.
@@ -90,7 +102,7 @@ def assemble(folder: Path, state: Mapping[str, Any]) -> dict[str, Any]:
     from slowfast_mvit.weights.parts import read_tensors
 
     try:
-        return nest(read_tensors(folder), rest)
+        return nest(read_tensors(folder, lambda key, like: like if moments or not is_moment(key) else None), rest)
     except LookupError as error:
         raise UserError(f"{folder} holds parts that its {STATE} does not know: {error}") from error
 

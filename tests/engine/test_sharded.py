@@ -26,8 +26,7 @@ from slowfast_mvit.models.layout import Architecture
 from slowfast_mvit.models.mvit import MViT
 from slowfast_mvit.weights.files import read_weights
 from slowfast_mvit.weights.load import load_weights
-from slowfast_mvit.weights.sharded import STATE, flatten, nest
-from slowfast_mvit.weights.sharded import is_sharded_folder
+from slowfast_mvit.weights.sharded import STATE, flatten, is_sharded_folder, nest
 from tests.engine.ranks import rank_alone, run_ranks
 
 CPU = torch.device("cpu")
@@ -46,7 +45,9 @@ NAME = "checkpoint_epoch_00003.sharded"
 class Run:
     """A small training: network, average and optimizer, spread over the ranks."""
 
-    def __init__(self, world: World, strategy: str, content: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, world: World, strategy: str, content: dict[str, Any] | None = None, parts: Path | None = None
+    ) -> None:
         torch.manual_seed(3 if content is None else 4)
         model = MViT(ARCH, 3)
         if content is not None:
@@ -59,7 +60,7 @@ class Run:
             shard(average.model, CPU)
         self.optimizer = make_optimizer("adamw", parameter_groups(bare(self.model), 0.05, no_decay_1d=True))
         if content is not None:
-            restore_optimizer(self.optimizer, content["optimizer_state"])
+            restore_optimizer(self.optimizer, content["optimizer_state"], parts=parts)
 
     def steps(self, number: int) -> None:
         """The same on every rank, so that their number does not matter."""
@@ -123,7 +124,11 @@ def scenario(world: World, folder: Path) -> dict[str, Any]:
         for strategy in ("fsdp", "ddp"):
             again = Run(world, strategy, read_weights(folder / source))
             found["read", source, strategy] = whole(again.content())
-    again = Run(world, "fsdp", read_weights(folder / NAME))
+    # And the moments straight into parts.
+    content = read_weights(folder / NAME, moments=False)
+    found["left out"] = [set(entries) for entries in content["optimizer_state"]["state"].values()]
+    again = Run(world, "fsdp", content, folder / NAME)
+    found["read in parts"] = whole(again.content())
     run.steps(2), again.steps(2)
     found["went on"] = same(whole(run.content()), whole(again.content()))
     # A damaged one of the same name is replaced, and what a crash left is swept away.
@@ -145,7 +150,9 @@ def scenario(world: World, folder: Path) -> dict[str, Any]:
 def reshard(world: World, folder: Path) -> dict[str, Any]:
     """What another number of ranks reads."""
     content = read_weights(folder / NAME)
-    return {strategy: whole(Run(world, strategy, content).content()) for strategy in ("fsdp", "ddp")}
+    found = {strategy: whole(Run(world, strategy, content).content()) for strategy in ("fsdp", "ddp")}
+    content = read_weights(folder / NAME, moments=False)
+    return found | {"parts": whole(Run(world, "fsdp", content, folder / NAME).content())}
 
 
 def two_ranks(world: World, root: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -183,14 +190,15 @@ def test_ranks_read_what_they_wrote(one: dict[str, Any], two: list[dict[str, Any
         for source in (NAME, "plain.pyth"):
             for strategy in ("fsdp", "ddp"):
                 assert same(rank["read", source, strategy], rank["written"]), (source, strategy)
-        assert rank["went on"]
+        assert same(rank["read in parts"], rank["written"]) and rank["went on"]
+        assert all(names == {"step"} for names in rank["left out"])
 
 
 def test_two_to_one_and_one_to_two(root: Path, one: dict[str, Any], both: list[Any]) -> None:
     """Bitwise, in parts and whole."""
     with rank_alone(root / "ranks") as world:
         fewer = reshard(world, root / "two")
-    for strategy in ("fsdp", "ddp"):
+    for strategy in ("fsdp", "ddp", "parts"):
         assert same(fewer[strategy], both[0][0]["second"])
         assert all(same(more[strategy], one["second"]) for _, more in both)
 
