@@ -10,11 +10,14 @@ from collections.abc import Sequence
 
 # Read when torch is loaded: on the CPU, threads that spin while they wait would take the cores from the loader's processes.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if "--debug" not in sys.argv:  # torch's own lines about connections; what they tell comes as an error too
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
 
-from slowfast_mvit.build.evaluate import summary
-from slowfast_mvit.build.job import run_job, toy_job
+from slowfast_mvit.build.command import Command, run_command
+from slowfast_mvit.build.job import toy_job
 from slowfast_mvit.build.show_augmentations import augmentation_sheet
 from slowfast_mvit.config.load import load_config
+from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.video import VideoError
 from slowfast_mvit.engine.log import log_to_screen
 from slowfast_mvit.errors import UserError
@@ -34,34 +37,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("error: --show-augmentations draws one picture, of one config: give one --cfg", file=sys.stderr)
         return 2
     try:
-        for path in files:
-            try:
-                if args.show_augmentations:
-                    _show(path, overrides, args.show_augmentations, toy=args.toy)
-                else:
-                    _run(path, overrides, toy=args.toy)
-            except (UserError, VideoError, OSError) as error:
-                if args.debug:
-                    raise
-                print(f"error: {error}", file=sys.stderr)
-                status = 2  # the next config runs all the same
+        if args.show_augmentations:
+            return _show(files[0], overrides, args)
+        for number, path in enumerate(files):
+            command = Command(path, tuple(overrides), args.toy, args.init_method or "", args.debug, number)
+            ended = run_command(command)
+            status = status or ended
+            if ended not in (0, 2):  # asked to stop, or broken; after a mistake the next config runs all the same
+                break
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
     return status
 
 
-def _run(path: str, overrides: list[str], *, toy: bool) -> None:
-    config = toy_job(path, overrides) if toy else load_config(path, overrides)
-    metrics = run_job(config, random_weights=toy)
-    for line in [] if metrics is None else summary(metrics):
-        print(line)
-    if toy:
-        print("This ran on generated videos: that accuracy means nothing, except that the recipe runs here.")
+def _show(path: str, overrides: list[str], args: argparse.Namespace) -> int:
+    try:
+        _draw(toy_job(path, overrides) if args.toy else load_config(path, overrides), args.show_augmentations)
+    except (UserError, VideoError, OSError) as error:
+        if args.debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
-def _show(path: str, overrides: list[str], picture: str, *, toy: bool) -> None:
-    config = toy_job(path, overrides) if toy else load_config(path, overrides)
+def _draw(config: Config, picture: str) -> None:
     sheet = augmentation_sheet(config)
     try:
         sheet.save(picture)
@@ -72,7 +73,13 @@ def _show(path: str, overrides: list[str], picture: str, *, toy: bool) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cfg", nargs="+", default=[], metavar="FILE.yaml", help="configs, run in turn")
+    parser.add_argument(
+        "--cfg",
+        nargs="+",
+        default=[],
+        metavar="FILE.yaml",
+        help="configs, run in turn (under torchrun up to the first that fails)",
+    )
     parser.add_argument(
         "--opts", nargs="+", default=[], metavar="KEY VALUE", help="changed keys, as in SOLVER.BASE_LR 1e-4"
     )
@@ -84,7 +91,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--num_shards", "--num-shards", metavar="N", help="the same as NUM_SHARDS N")
     parser.add_argument("--shard_id", "--shard-id", metavar="I", help="the same as SHARD_ID I")
     parser.add_argument(
-        "--init_method", metavar="URL", help="accepted for PySlowFast's commands; one machine needs none"
+        "--init_method",
+        "--init-method",
+        metavar="tcp://HOST:PORT",
+        help="where several machines meet: HOST is machine 0",
     )
     parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="changed keys, as after --opts")
     return parser

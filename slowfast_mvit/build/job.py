@@ -20,6 +20,7 @@ from slowfast_mvit.data.toy import ToySet, make_toy_set
 from slowfast_mvit.data.toy_images import ToyImageSet, make_toy_images
 from slowfast_mvit.data.toy_ssv2 import ToySsv2, make_toy_ssv2
 from slowfast_mvit.engine.checkpoint import list_checkpoints
+from slowfast_mvit.engine.distributed import World
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.weights.load import find_source
 
@@ -28,47 +29,97 @@ TOY_BATCH, TOY_VIDEOS = 2, 4
 TOY_MARK = "made_by_toy.txt"  # in every folder of a toy run: such a folder may be emptied
 
 
-def run_job(config: Config, *, random_weights: bool = False) -> dict[str, object] | None:
-    """Train if TRAIN.ENABLE, test if TEST.ENABLE; returns the test's metrics.
+def run_job(
+    config: Config,
+    world: World = World(),  # noqa: B008 - frozen
+    *,
+    random_weights: bool = False,
+) -> dict[str, object] | None:
+    """Train if TRAIN.ENABLE, test if TEST.ENABLE; returns the test's metrics, on rank 0.
 
     Args:
-        config: what to do.
+        config: what to do. Its numbers of machines and processes are the world's, see :func:`config_in`.
+        world: the ranks that do it together.
         random_weights: let a test without any checkpoint run on fresh weights.
 
     Raises:
         UserError, VideoError: what the user can mend.
     """
     refuse_unbuilt(config)
-    device = _usable_device(config)
+    device = _usable_device(config, world.local_rank)
     # A mistake in any list is said before anything is written, and not when the training is over.
     for split in ("train",) * config.TRAIN.ENABLE + ("test",) * config.TEST.ENABLE:
         videos_of(config, split)
-    _given_weights(config)
+    _fetch_weights(config, world)
     folder = RunFolder(Path(config.OUTPUT_DIR))
     try:
         folder.root.mkdir(parents=True, exist_ok=True)
-        if not config.TRAIN.ENABLE:
+        if world.is_main and not config.TRAIN.ENABLE:
             folder.test_config.write_text(dump_config(config), encoding="utf-8")
     except OSError as error:
         raise UserError(f"OUTPUT_DIR {folder.root} cannot be written to: {error.strerror}") from error
-    trained = run_training(config, device) if config.TRAIN.ENABLE else None
-    return run_test(config, device, trained=trained, random_weights=random_weights) if config.TEST.ENABLE else None
+    trained = run_training(config, device, world) if config.TRAIN.ENABLE else None
+    if not config.TEST.ENABLE:
+        return None
+    world.at("the test")
+    return run_test(config, device, world, trained=trained, random_weights=random_weights)
 
 
-def _usable_device(config: Config) -> torch.device:
+def config_in(config: Config, world: World) -> Config:
+    """The config with the numbers of machines and processes that there are; what differs is said.
+
+    TRAIN.BATCH_SIZE is per machine and does not change with them.
+    """
+    processes = "NUM_GPUS" if config.NUM_GPUS else "NUM_PROCESSES"
+    there = {"NUM_SHARDS": world.num_machines, processes: world.local_size}
+    differing = [
+        f"{key} {getattr(config, key)} is {number} here"
+        for key, number in there.items()
+        if getattr(config, key) != number
+    ]
+    if differing and world.is_main:
+        _LOG.info("the launcher's numbers count: %s", ", ".join(differing))
+    return replace(config, **there, SHARD_ID=world.rank // world.local_size)
+
+
+def _fetch_weights(config: Config, world: World) -> None:
+    """Have the weights that the config names on every machine: its first process fetches what is not there yet.
+
+    Raises:
+        UserError: on all ranks, if one machine fails.
+    """
+    problem = ""
+    if world.local_rank == 0:
+        try:
+            _given_weights(config)
+        except UserError as error:
+            problem = str(error)
+    problems = [text for text in world.everyones(problem) if text]
+    if problems:
+        raise UserError(problems[0])
+
+
+def check_device(config: Config) -> None:
+    """Before processes are started: raise UserError where this machine has not what the config asks for."""
+    refuse_unbuilt(config)
+    _usable_device(config)
+
+
+def _usable_device(config: Config, local_rank: int = 0) -> torch.device:
     """The device that the config asks for, if it is there and trains the network in the precision that is asked for."""
-    device = choose_device(config.NUM_GPUS)
+    device = choose_device(config.NUM_GPUS, local_rank)
     if config.TRAIN.ENABLE:
         precision_of(config, device, training=True)
     return device
 
 
-def toy_job(path: str, overrides: Sequence[str]) -> Config:
+def toy_job(path: str, overrides: Sequence[str], *, make: bool = True) -> Config:
     """The config of ``path`` on generated videos: its own model and recipe, 4 videos to train and to test, two steps of 2.
 
     The classes are kept at the recipe's number. Overrides of the command line hold, weights to start from and to test among
     them, except for the data, the batch and the length of the training. Writes to runs/toy-<recipe>, or to a folder of that
-    name in OUTPUT_DIR; a baseline's ends in its name too. When all that can be checked before is right, the folder is emptied.
+    name in OUTPUT_DIR; a baseline's ends in its name too. When all that can be checked before is right, the folder is emptied,
+    unless ``make`` is False, where :func:`make_toy` is called by another.
 
     Raises:
         UserError: what the user can mend; among others, the folder holds files and no toy run made it.
@@ -83,10 +134,17 @@ def toy_job(path: str, overrides: Sequence[str]) -> Config:
     for weights in _given_weights(toy_config):
         if weights.resolve().is_relative_to(root.resolve()):
             raise UserError(f"{weights} lies in {root}, which a toy run empties: move it, or set another OUTPUT_DIR")
+    if make:
+        make_toy(toy_config)
+    return toy_config
+
+
+def make_toy(config: Config) -> None:
+    """Empty the folder of a :func:`toy_job`'s config, and make the data in it."""
+    root = Path(config.OUTPUT_DIR)
     _LOG.info("toy run in %s, which is emptied first", root)
     _empty_toy_folder(root)
-    _make_toy_data(config, root / "data")
-    return toy_config
+    _make_toy_data(config, Path(config.DATA.PATH_TO_DATA_DIR))
 
 
 def _make_toy_data(config: Config, root: Path) -> None:

@@ -1,6 +1,5 @@
 """What a config may ask for and this version cannot do yet: said before any work begins, in one sentence."""
 
-import os
 from importlib.util import find_spec
 
 from slowfast_mvit.config.check_images import images_or_video
@@ -14,9 +13,6 @@ def refuse_unbuilt(config: Config) -> None:
     """Raise UserError naming every setting that would otherwise be silently ignored."""
     train, test, data = config.TRAIN.ENABLE, config.TEST.ENABLE, config.DATA
     unbuilt = {
-        "NUM_SHARDS over 1": config.NUM_SHARDS > 1,
-        "NUM_GPUS over 1": config.NUM_GPUS > 1,
-        "torchrun with several processes": int(os.environ.get("WORLD_SIZE", "1")) > 1,
         f"TRAIN.DATASET {config.TRAIN.DATASET}": train and config.TRAIN.DATASET not in _DATASETS,
         f"TEST.DATASET {config.TEST.DATASET}": test and config.TEST.DATASET not in _DATASETS,
         "DETECTION.ENABLE True": config.DETECTION.ENABLE,

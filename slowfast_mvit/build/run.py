@@ -76,17 +76,21 @@ class RunFolder:
         return self.root / "test_config.yaml"
 
 
-def choose_device(num_gpus: int) -> torch.device:
-    """The CPU for NUM_GPUS 0, otherwise the GPU.
+def choose_device(num_gpus: int, local_rank: int = 0) -> torch.device:
+    """The CPU for NUM_GPUS 0, otherwise the GPU of this process's number on its machine.
 
     Raises:
-        UserError: a GPU is asked for and none is there.
+        UserError: more GPUs are asked for than are there.
     """
     if num_gpus == 0:
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise UserError(f"NUM_GPUS is {num_gpus}, but no CUDA device is visible: set NUM_GPUS 0 to run on the CPU")
-    return torch.device("cuda")
+    visible = torch.cuda.device_count()
+    if visible < num_gpus:
+        there = f"{visible} CUDA device{'s are' if visible > 1 else ' is'} visible"
+        raise UserError(f"NUM_GPUS is {num_gpus}, and {there}: set NUM_GPUS {visible}")
+    return torch.device("cuda", local_rank) if num_gpus > 1 else torch.device("cuda")
 
 
 def classification_of(config: Config, precision: str) -> Classification:

@@ -34,18 +34,6 @@ def _machines(config: Config) -> Iterator[str]:
         yield f"SHARD_ID: {config.SHARD_ID} must be less than NUM_SHARDS {config.NUM_SHARDS}; machines count from 0"
 
 
-def _train_batch_per_gpu(config: Config) -> Iterator[str]:
-    size, gpus = config.TRAIN.BATCH_SIZE, config.NUM_GPUS
-    if config.TRAIN.ENABLE and gpus and size % gpus:
-        yield f"TRAIN.BATCH_SIZE: {size} is per machine and must be a multiple of NUM_GPUS {gpus}"
-
-
-def _test_batch_per_gpu(config: Config) -> Iterator[str]:
-    size, gpus = config.TEST.BATCH_SIZE, config.NUM_GPUS
-    if config.TEST.ENABLE and gpus and size % gpus:
-        yield f"TEST.BATCH_SIZE: {size} is per machine and must be a multiple of NUM_GPUS {gpus}"
-
-
 def _views(config: Config) -> Iterator[str]:
     if config.TEST.NUM_ENSEMBLE_VIEWS == 0:
         yield "TEST.NUM_ENSEMBLE_VIEWS: 0 tests nothing; set 1 or more, or -1 for 1, 3, 5, 7 and 10"
@@ -256,16 +244,6 @@ RULES: Mapping[Rule, tuple[str, ...]] = MappingProxyType(
         _machines: (
             "NUM_SHARDS",
             "SHARD_ID",
-        ),
-        _train_batch_per_gpu: (
-            "NUM_GPUS",
-            "TRAIN.ENABLE",
-            "TRAIN.BATCH_SIZE",
-        ),
-        _test_batch_per_gpu: (
-            "NUM_GPUS",
-            "TEST.ENABLE",
-            "TEST.BATCH_SIZE",
         ),
         _views: ("TEST.NUM_ENSEMBLE_VIEWS",),
         _clip_numbers: ("TEST.NUM_TEMPORAL_CLIPS",),

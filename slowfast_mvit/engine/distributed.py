@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 
 from slowfast_mvit.engine.meeting import Meeting, waiting_in_vain
+from slowfast_mvit.engine.stopping import Stopped
 from slowfast_mvit.engine.whereabouts import Whereabouts
 from slowfast_mvit.errors import UserError
 
@@ -122,6 +123,10 @@ def joined(meeting: Meeting | None, *, device_type: str, backend: str, timeout: 
             raise UserError(
                 f"machines run from {min(sizes)} to {max(sizes)} processes each: start the same number on every one"
             )
-        yield world
-        # Only here: after an error torch would wait for what is under way with a rank that is gone.
+        try:
+            yield world
+        except Stopped:  # together, at a step
+            dist.destroy_process_group()
+            raise
+        # Not after an error: torch would wait for what is under way with a rank that is gone.
         dist.destroy_process_group()

@@ -13,13 +13,14 @@ from tqdm import tqdm
 _LOG = logging.getLogger(__name__)
 
 
-def log_to_screen() -> None:
-    """Show our log lines on standard error."""
+def log_to_screen(rank: int = 0) -> None:
+    """Show our log lines on standard error; of ranks other than 0 only warnings, with the rank before them."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    who = f"rank {rank}: " if rank else ""
+    handler.setFormatter(logging.Formatter(f"%(asctime)s {who}%(message)s", "%H:%M:%S"))
     root = logging.getLogger("slowfast_mvit")
     root.handlers = [handler]
-    root.setLevel(logging.INFO)
+    root.setLevel(logging.WARNING if rank else logging.INFO)
     root.propagate = False
 
 

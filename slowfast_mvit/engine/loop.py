@@ -186,6 +186,7 @@ def fit(
             number = epoch * plan.steps_per_epoch + step
             rate = schedule(epoch + step / plan.steps_per_epoch)
             set_learning_rate(optimizer, rate)
+            world.at(f"step {number + 1}")
             with out_of_memory(device):
                 mine = _gradients(model, task, stream, plan, number, device, scaler, world, blank)
                 ours = _together(world, mine, course, clock.waited_since())

@@ -60,7 +60,8 @@ def seat_in(environment: Mapping[str, str]) -> Seat | None:
     missing = [name for name in names if name not in environment]
     if missing:
         raise UserError(
-            f"RANK or WORLD_SIZE is set, and {', '.join(missing)} is not: start with torchrun, which sets all of them, or unset them"
+            f"RANK or WORLD_SIZE is set, and {', '.join(missing)} is not: start with torchrun, which sets all of "
+            "them, or unset them"
         )
     wrong = [f"{name}={environment[name]}" for name in names[:-1] if not environment[name].isdigit()]
     if wrong:
@@ -105,12 +106,16 @@ def meet(seat: Seat, timeout: float = SECONDS, name: str = "") -> Iterator[Meeti
         whereabouts = Whereabouts(store, seat.rank, seat.size, period=min(max(timeout / 20, 0.2), 2.0))
     except dist.DistError as error:
         raise Lost(
-            f"rank {seat.rank} waited {timeout:g} s for {seat.host}:{seat.port}, where the first machine holds the addresses of all "
-            "ranks: see that the job runs there, that the name and the port are right, and that no firewall is between",
+            f"rank {seat.rank} waited {timeout:g} s for {seat.host}:{seat.port}, where machine 0 holds the "
+            "addresses of all ranks: see that the job runs there, that the port is right, and no firewall is between",
             is_ours=seat.local_rank == 0,
         ) from error
     try:
         yield Meeting(seat, store, whereabouts)
+    except BaseException as error:  # that is raised again
+        if not isinstance(error, Lost):
+            whereabouts.end(str(error) or type(error).__name__)
+        raise
     finally:
         whereabouts.close()
 

@@ -28,8 +28,6 @@ def found(overrides: str) -> list[str]:
         ("TEST.NUM_SPATIAL_CROPS=2", "TEST.NUM_SPATIAL_CROPS: 2 is not one of 1, 3"),
         ("DATA.ENSEMBLE_METHOD=mean", "DATA.ENSEMBLE_METHOD: 'mean' is not one of 'sum', 'max'"),
         ("SHARD_ID=1", "SHARD_ID: 1 must be less than NUM_SHARDS 1; machines count from 0"),
-        ("NUM_GPUS=3;TEST.ENABLE=False", "TRAIN.BATCH_SIZE: 64 is per machine and must be a multiple of NUM_GPUS 3"),
-        ("NUM_GPUS=16", "TEST.BATCH_SIZE: 8 is per machine and must be a multiple of NUM_GPUS 16"),
         (
             "TEST.NUM_ENSEMBLE_VIEWS=0",
             "TEST.NUM_ENSEMBLE_VIEWS: 0 tests nothing; set 1 or more, or -1 for 1, 3, 5, 7 and 10",

@@ -1,0 +1,149 @@
+"""One config of the command line, on as many processes as it asks for: what each says, and the exit status."""
+
+import os
+import sys
+import traceback
+from dataclasses import dataclass
+
+from slowfast_mvit.build.evaluate import summary
+from slowfast_mvit.build.job import check_device, config_in, make_toy, run_job, toy_job
+from slowfast_mvit.config.load import load_config
+from slowfast_mvit.config.schema import Config
+from slowfast_mvit.data.video import VideoError
+from slowfast_mvit.engine.distributed import World, joined
+from slowfast_mvit.engine.launch import launch, leave, machine_of
+from slowfast_mvit.engine.log import log_to_screen
+from slowfast_mvit.engine.meeting import SECONDS, Lost, Meeting, Seat, meet, seat_in
+from slowfast_mvit.engine.stopping import Stopped
+from slowfast_mvit.errors import UserError
+
+_MENDABLE = (UserError, VideoError, OSError)
+
+
+@dataclass(frozen=True)
+class Command:
+    """What the command line says of one config.
+
+    Attributes:
+        path: of the config.
+        overrides: KEY VALUE, flat.
+        toy: run on generated videos.
+        init_method: where several machines without torchrun meet, ``tcp://HOST:PORT``.
+        debug: show tracebacks.
+        number: among the configs that are run in turn.
+    """
+
+    path: str
+    overrides: tuple[str, ...] = ()
+    toy: bool = False
+    init_method: str = ""
+    debug: bool = False
+    number: int = 0
+
+    def config(self, *, make: bool = True) -> Config:
+        """The config; with ``make`` the toy data that it needs is made."""
+        return toy_job(self.path, self.overrides, make=make) if self.toy else load_config(self.path, self.overrides)
+
+
+def run_command(command: Command) -> int:
+    """Run a config as one of torchrun's processes, in this process, or in several; returns the exit status."""
+    try:
+        seat = seat_in(os.environ)
+        if seat is None:
+            return _start(command)
+    except _MENDABLE as error:
+        if command.debug:
+            raise
+        return _say(error, command)
+    status = _run_at(command, seat, None)
+    if status:
+        leave(status)
+    return status
+
+
+def _start(command: Command) -> int:
+    config = command.config(make=False)
+    num_processes = config.NUM_GPUS or config.NUM_PROCESSES
+    machine = machine_of(config.SHARD_ID, config.NUM_SHARDS, command.init_method)
+    check_device(config)
+    if command.toy and machine.number == 0:
+        make_toy(config)
+    if num_processes * machine.count == 1:
+        _print(run_job(config, random_weights=command.toy), command)
+        return 0
+    return launch(run_rank, (command, config), num_processes, machine, config.DISTRIBUTED.TIMEOUT)
+
+
+def run_rank(command: Command, config: Config) -> int:
+    """Run a config as one of the processes that :func:`launch.launch` starts; returns the exit status."""
+    seat = seat_in(os.environ)
+    assert seat is not None
+    return _run_at(command, seat, config)
+
+
+def _run_at(command: Command, seat: Seat, config: Config | None) -> int:
+    """One rank's part; the config is loaded here under torchrun, where every process begins alike."""
+    log_to_screen(seat.rank)
+    timeout = config.DISTRIBUTED.TIMEOUT if config else SECONDS
+    try:
+        with meet(seat, timeout, f"config {command.number}") as meeting:
+            try:
+                return _run_among(command, meeting, config)
+            except Lost:
+                raise
+            except _MENDABLE as error:
+                says = meeting.whereabouts.says(str(error))
+                return _say(error, command, seat.rank) if says else _status(error)
+    except Lost as error:
+        return _say(error, command, seat.rank) if error.is_ours else _status(error)
+    except KeyboardInterrupt:  # rank 0's parent or torchrun has it as well
+        return 130
+
+
+def _run_among(command: Command, meeting: Meeting, config: Config | None) -> int:
+    asked = config or command.config(make=False)
+    with joined(
+        meeting,
+        device_type="cuda" if asked.NUM_GPUS else "cpu",
+        backend=asked.DIST_BACKEND,
+        timeout=asked.DISTRIBUTED.TIMEOUT,
+    ) as world:
+        if command.toy and config is None:
+            _make_toy_once(asked, world)
+        metrics = run_job(config_in(asked, world), world, random_weights=command.toy)
+    if world.is_main:
+        _print(metrics, command)
+    return 0
+
+
+def _make_toy_once(config: Config, world: World) -> None:
+    """Rank 0 makes the toy data, and the others wait."""
+    problem = ""
+    if world.is_main:
+        try:
+            make_toy(config)
+        except UserError as error:
+            problem = str(error)
+    problem = world.mains(problem)
+    if problem:
+        raise UserError(problem)
+
+
+def _print(metrics: dict[str, object] | None, command: Command) -> None:
+    for line in [] if metrics is None else summary(metrics):
+        print(line)
+    if command.toy:
+        print("This ran on generated videos: that accuracy means nothing, except that the recipe runs here.")
+
+
+def _say(error: BaseException, command: Command, rank: int = 0) -> int:
+    """Say what went wrong, with the rank before it if it is not 0; returns the exit status."""
+    if command.debug:
+        traceback.print_exception(error)
+    else:
+        print(f"error: {f'rank {rank}: ' if rank else ''}{error}", file=sys.stderr)
+    return _status(error)
+
+
+def _status(error: BaseException) -> int:
+    return error.status if isinstance(error, Stopped) else 2
