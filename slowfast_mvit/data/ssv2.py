@@ -7,13 +7,12 @@ that make up these videos.
 
 import json
 import os
-from collections.abc import Collection, Iterator, Sequence
-from itertools import groupby
-from operator import itemgetter
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from slowfast_mvit.data.frame_lists import first_frame, lists_frames, read_frame_list
 from slowfast_mvit.data.kinetics import read_label_names, read_split
 from slowfast_mvit.data.lists import (
     PLAIN_LISTS,
@@ -23,8 +22,6 @@ from slowfast_mvit.data.lists import (
     base_folder,
     check_files,
     entries,
-    pack_frames,
-    unpack_frames,
 )
 from slowfast_mvit.errors import UserError
 
@@ -37,13 +34,12 @@ RECORD_FILES = {
 LABEL_MAPS = (f"{PREFIX}labels.json", "labels.json")
 VIDEO_FOLDERS = ("20bn-something-something-v2", "videos", "")
 _SUFFIXES = (".webm", ".mp4", "")  # the last for a folder of frames
-_FRAME_HEADERS = ("original_vido_id", "original_video_id")  # the first is PySlowFast's
 
 
 def has_ssv2(root: Path, split: str) -> bool:
     """Whether ``split`` (train, val or test) has a list of its own; one of the test, only if it has labels."""
     annotations, listed = _annotations(root, split), root / f"{split}.csv"
-    if listed.is_file() and not _lists_frames(listed):
+    if listed.is_file() and not lists_frames(listed):
         return True
     if annotations is not None:
         return split != "test" or "template" in _records(annotations)[0]
@@ -85,7 +81,7 @@ def read_ssv2(
     if split == "test" and not has_ssv2(root, "test"):
         split = "val"
     annotations, listed = _annotations(root, split), root / f"{split}.csv"
-    frame_list = listed if _lists_frames(listed) else None
+    frame_list = listed if lists_frames(listed) else None
     if frame_list and annotations is None:
         raise UserError(f"{frame_list} lists frames, and not their labels: put {RECORD_FILES[split][0]} beside it")
     if annotations is None or (listed.is_file() and not frame_list):
@@ -111,7 +107,7 @@ def read_ssv2(
         )
     if frame_list:
         frames, paths = _read_frames(
-            frame_list, ids, base_folder(root, form.prefix, _first_frame(frame_list)), annotations
+            frame_list, ids, base_folder(root, form.prefix, first_frame(frame_list)), annotations
         )
         if must_exist:
             check_files(paths, frame_list)
@@ -195,55 +191,14 @@ def _files_of(ids: Sequence[str], names: Collection[str]) -> dict[str, str]:
     }  # the first suffix is the last to be set
 
 
-def _lists_frames(path: Path) -> bool:
-    """Whether a file is a frame list, by its header."""
-    if not path.is_file():
-        return False
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        return file.readline().lstrip(' "').startswith(_FRAME_HEADERS)
-
-
 def _read_frames(path: Path, ids: Sequence[str], base: str, annotations: Path) -> tuple[FrameLists, list[str]]:
     """The images of the videos ``ids``, in the order of the list, and the folder of each video's first one."""
-    wanted, packed, folder_of = set(ids), dict[str, bytes](), dict[str, str]()
-    for video, rows in groupby(_rows(path), key=itemgetter(0)):
-        if video in wanted:
-            images = [image for _, image in rows]
-            packed[video] = pack_frames([*unpack_frames(packed[video]), *images] if video in packed else images)
-            folder_of.setdefault(video, os.path.dirname(images[0]))  # noqa: PTH120
+    packed = read_frame_list(path, frozenset(ids))
     missing = [video for video in ids if video not in packed]
     if missing:
         raise UserError(
             f"{path}: {len(missing)} of the {len(ids)} videos of {annotations.name} have no frames, for example "
             f"{', '.join(missing[:5])}: take the two files of one release, or take them off {annotations.name}"
         )
-    folders = [os.path.join(base, folder_of[video]) for video in ids]  # noqa: PTH118
-    return FrameLists([packed[video] for video in ids], base), folders
-
-
-def _first_frame(path: Path) -> str:
-    first = next(_rows(path), None)
-    if first is None:
-        raise UserError(f"{path} holds a header but no frames")
-    return first[1]
-
-
-def _rows(path: Path) -> Iterator[tuple[str, str]]:
-    """(video, path of an image) of each line of a frame list; bytes that are no UTF-8 stand as in file names."""
-    with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
-        next(file)
-        for number, line in enumerate(file, 2):
-            fields = line.split(None, 3)  # video, its number, the frame's number, and the path with labels
-            if len(fields) == 4:
-                yield fields[0].strip('"'), _listed_path(fields[3].rstrip())
-            elif fields:
-                raise UserError(
-                    f"{path}:{number}: expected 'original_vido_id video_id frame_id path labels', got {line!r}"
-                )
-
-
-def _listed_path(text: str) -> str:
-    """The path of ``path labels``: either may be in quotes, and a path that is not may hold spaces before labels that are."""
-    if text[0] == '"':
-        return text.split('"', 2)[1]
-    return text.rsplit('"', 2)[0].rstrip() if text[-1] == '"' else text.split(None, 1)[0]
+    frames = FrameLists([packed[video] for video in ids], base)
+    return frames, [os.path.dirname(frames[index][0]) for index in range(len(ids))]  # noqa: PTH120

@@ -1,14 +1,14 @@
 """Loader processes under watch: which video each is at, which of them hang, and what is said when one dies."""
 
-import logging
 import os
 import re
 import signal
 import threading
 import time
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
 import torch
@@ -18,8 +18,6 @@ from slowfast_mvit.batches import UnreadableVideo
 from slowfast_mvit.data.clips import SampleKey
 from slowfast_mvit.data.memory_figures import memory_figures, shared_memory_figures
 from slowfast_mvit.errors import UserError
-
-_LOG = logging.getLogger(__name__)
 
 _NOTHING = -1
 _INDEX, _BEGAN, _PID = range(3)
@@ -156,8 +154,49 @@ class Patience:
             raise Stalled(hanging, self.roll, self.timeout)
 
 
-# Of the loaders that work now. Torch raises about a dead worker wherever the program stands, from its handler of SIGCHLD.
-_rolls: list[Roll] = []
+class _Watch(threading.Thread):
+    """Looks after the workers while the main process waits for them, and kills them when one hangs.
+
+    A thread does it, since the main one may be caught: to take a batch, it asks the worker that made it for the memory, and
+    a worker that is stopped does not answer.
+
+    Attributes:
+        stalled: why the workers are killed; None as long as they are not.
+    """
+
+    def __init__(self, roll: Roll, timeout: float, look_every: float, workers: Sequence[BaseProcess]) -> None:
+        super().__init__(name="loader watchdog", daemon=True)
+        self.stalled: Stalled | None = None
+        self._patience = Patience(roll, timeout)
+        self._look_every = look_every
+        self._workers = workers
+        self._waiting, self._over = threading.Event(), threading.Event()
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """While the main process waits for a batch."""
+        self._waiting.set()
+        try:
+            yield
+        finally:
+            self._waiting.clear()
+
+    def run(self) -> None:
+        """Until it is over, or a worker hangs."""
+        while not self._over.wait(self._look_every):
+            if not self._waiting.is_set():
+                continue
+            try:
+                self._patience.wait(self._look_every)
+            except Stalled as stalled:
+                self.stalled = stalled
+                _kill(self._workers)
+                return
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._over.set()
+        self.join()
 
 
 def attended(
@@ -179,27 +218,32 @@ def attended(
     loader = DataLoader(
         Watched(roll, hanging), timeout=look_every, worker_init_fn=_leave_signals_to_the_main_process, **settings
     )
-    patience = Patience(roll, timeout)
-    _rolls.append(roll)
-    batches = None
-    try:
+    batches: Any = iter(loader)
+    workers = batches._workers
+    watch = _Watch(roll, timeout, look_every, workers)
+    with ExitStack() as stack:
+        stack.enter_context(_deaf_to_children())
+        stack.callback(batches._shutdown_workers)
+        stack.callback(_kill, workers)  # in C code they hear no Python, and stopped ones nothing but SIGKILL
+        if timeout:
+            watch.start()
+            stack.callback(watch.stop)
         while True:
-            with loader_errors():
-                try:
-                    batches = iter(loader) if batches is None else batches
+            try:
+                with watch.waiting():
                     batch = next(batches)
-                except StopIteration:
-                    return
-                except RuntimeError as error:
-                    if not str(error).startswith(_TIMED_OUT):
-                        raise
-                    patience.wait(look_every)  # asked again, the loader goes on waiting
-                    continue
+            except StopIteration:
+                return
+            except (RuntimeError, OSError, EOFError) as error:
+                if watch.stalled is not None:
+                    raise watch.stalled from None
+                if str(error).startswith(_TIMED_OUT):
+                    continue  # asked again, the loader goes on waiting
+                sentence = _of_the_dead(workers, roll) if _any_dead(workers) else _explain(error)
+                if sentence is None:
+                    raise
+                raise UserError(sentence) from error
             yield batch
-    finally:
-        _rolls.remove(roll)
-        if batches is not None:
-            _end(batches)
 
 
 def _leave_signals_to_the_main_process(worker: int) -> None:
@@ -208,17 +252,17 @@ def _leave_signals_to_the_main_process(worker: int) -> None:
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
-def _end(batches: Any) -> None:
-    """End a loader's workers, whatever they do: in C code they hear no Python, and stopped ones nothing but SIGKILL."""
-    with _deaf_to_children():
-        for process in batches._workers:
-            process.kill()
-        batches._shutdown_workers()
+def _kill(workers: Sequence[BaseProcess]) -> None:
+    for process in workers:
+        process.kill()
 
 
 @contextmanager
 def _deaf_to_children() -> Iterator[None]:
-    """Without torch's handler, which takes the end of a worker for an accident; only the main thread has it."""
+    """Without torch's handler of SIGCHLD, which raises about a dead worker wherever the main thread stands.
+
+    The loader itself finds a dead one while it waits for a batch.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -229,45 +273,45 @@ def _deaf_to_children() -> Iterator[None]:
         signal.signal(signal.SIGCHLD, handler)
 
 
-@contextmanager
-def loader_errors() -> Iterator[None]:
-    """Turn what torch raises about dead workers and exhausted shared memory into sentences.
-
-    It belongs around all that is done while a loader works, not only where batches are taken.
-
-    Raises:
-        UserError: about such an error.
-    """
-    try:
-        yield
-    except (RuntimeError, OSError) as error:
-        sentence = _explain(error)
-        if sentence is None:
-            raise
-        raise UserError(sentence) from error
+def _any_dead(workers: Sequence[BaseProcess]) -> bool:
+    """Whether a worker has died; one that is about to, whose files are closed already, is waited for."""
+    until = time.monotonic() + 0.5
+    while time.monotonic() < until:
+        if any(process.exitcode is not None for process in workers):
+            return True
+        time.sleep(0.01)
+    return False
 
 
-_DEAD = re.compile(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)")
-_BY_SIGNAL = re.compile(r"killed by signal: (.+?)\.")
+def _of_the_dead(workers: Sequence[BaseProcess], roll: Roll) -> str:
+    """The sentence about the first worker that is dead."""
+    all_at = roll.read()
+    number = next(number for number, process in enumerate(workers) if process.exitcode is not None)
+    code, at = workers[number].exitcode or 0, all_at[number]
+    who = f"loader worker {number} (pid {workers[number].pid})"
+    who += f", at {roll.path(at)}," if at.index != _NOTHING else ""
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+    memory = f"({memory_figures(process.pid for process in workers if process.exitcode is None and process.pid)})"
+    less_memory = "lower DATA_LOADER.NUM_WORKERS or TRAIN.BATCH_SIZE, or give the job more memory"
+    if code == -signal.SIGKILL:
+        return f"{who} {how}, mostly the kernel's answer to a lack of memory {memory}: {less_memory}"
+    if code == -signal.SIGBUS:
+        return f"{who} {how}, mostly for want of shared memory: {_more_shared_memory()}"
+    if -code in (signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGILL):
+        return f"{who} {how}, a crash of the decoder: take that file off the list, or set another DATA.DECODING_BACKEND"
+    return f"{who} {how} {memory}: start the same command again, and if memory is short, {less_memory}"
+
+
 _OF_SHARED_MEMORY = re.compile(
     r"shared memory object|unable to allocate shared memory|DataLoader worker process .*No space left on device",
     re.DOTALL,
 )
-_OF_OPEN_FILES = re.compile(
-    r"Too many open files\. Communication|(shared memory object|DataLoader worker process) .*Too many open files"
-    r"|received 0 items of ancdata",
-    re.DOTALL,
-)
-_SIGNALS = {signal.strsignal(number): number for number in signal.Signals}
+_OF_OPEN_FILES = re.compile(r"Too many open files|received 0 items of ancdata")
 
 
 def _explain(error: BaseException) -> str | None:
-    """The sentence about an error of the loader; None for all others."""
-    text = " ".join(map(str, _chain(error)))
-    dead = _DEAD.search(text)
-    if dead is not None:
-        by = _BY_SIGNAL.search(text)
-        return _of_the_dead([int(pid) for pid in dead[1].split(",")], _SIGNALS.get(by[1]) if by else None)
+    """The sentence about an error of the loader for want of shared memory or open files; None for all others."""
+    text = str(error)
     if _OF_OPEN_FILES.search(text):
         return "the loader has too many open files: raise their number (ulimit -n), or lower DATA_LOADER.NUM_WORKERS"
     if _OF_SHARED_MEMORY.search(text):
@@ -275,36 +319,8 @@ def _explain(error: BaseException) -> str | None:
     return None
 
 
-def _of_the_dead(pids: list[int], number: signal.Signals | None) -> str:
-    workers = [(roll, at) for roll in _rolls for at in roll.read()]
-    found = [(roll, at) for roll, at in workers if at.pid in pids]
-    who = (
-        ", ".join(
-            f"loader worker {at.worker} (pid {at.pid})" + (f", at {roll.path(at)}," if at.index != _NOTHING else "")
-            for roll, at in found
-        )
-        or f"a loader worker (pid {', '.join(map(str, pids))})"
-    )
-    how = f"was killed by {number.name}" if number else "ended unexpectedly"
-    memory = f"({memory_figures(at.pid for _, at in workers if at.pid and at.pid not in pids)})"
-    less_memory = "lower DATA_LOADER.NUM_WORKERS or TRAIN.BATCH_SIZE, or give the job more memory"
-    if number == signal.SIGKILL:
-        return f"{who} {how}, mostly the kernel's answer to a lack of memory {memory}: {less_memory}"
-    if number == signal.SIGBUS:
-        return f"{who} {how}, mostly for want of shared memory: {_more_shared_memory()}"
-    if number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGILL):
-        return f"{who} {how}, a crash of the decoder: take that file off the list, or set another DATA.DECODING_BACKEND"
-    return f"{who} {how} {memory}: start the same command again, and if memory is short, {less_memory}"
-
-
 def _more_shared_memory() -> str:
     return (
         f"{shared_memory_figures()}: enlarge it (docker run --shm-size=8g), or lower DATA_LOADER.NUM_WORKERS or "
         "TRAIN.BATCH_SIZE"
     )
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
