@@ -23,10 +23,10 @@ from slowfast_mvit.data.imagenet import ImageList
 from slowfast_mvit.data.lists import LabelledList, VideoList
 from slowfast_mvit.data.loader import views_of
 from slowfast_mvit.data.video import VideoError
-from slowfast_mvit.data.watchdog import loader_errors
 from slowfast_mvit.engine.distributed import World
 from slowfast_mvit.engine.log import ProgressBar
 from slowfast_mvit.engine.loop import evaluate
+from slowfast_mvit.engine.memory import out_of_memory
 from slowfast_mvit.engine.parallel import is_sharded
 from slowfast_mvit.engine.rounds import SECONDS, Rounds
 from slowfast_mvit.engine.stopping import StopRequest
@@ -55,6 +55,7 @@ from slowfast_mvit.weights.load import load_weights
 from slowfast_mvit.weights.report import log_report
 
 _LOG = logging.getLogger(__name__)
+_LESS_MEMORY = "lower TEST.BATCH_SIZE, or set MODEL.PRECISION bfloat16"
 
 
 @dataclass(frozen=True)
@@ -300,12 +301,13 @@ def evaluate_videos(
 
     @torch.inference_mode()
     def predict(batch: ClipBatch) -> Tensor:
+        world.at(f"{title}, video {int(batch.video_index[-1]) + 1} of {len(videos)}")
         return task.probabilities(model, batch)
 
     model.eval()
     bar = ProgressBar(title, math.ceil(len(share) * protocol.num_views / batch_size), shown=world.is_main)
     try:
-        with closing(views), loader_errors():
+        with closing(views), out_of_memory(device, _LESS_MEMORY):
             evaluate(predict, rounds.between(batches), evaluator, bar)
     except (UserError, VideoError) as error:
         rounds.fail(error)

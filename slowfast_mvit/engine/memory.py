@@ -7,11 +7,15 @@ import torch
 
 from slowfast_mvit.errors import UserError
 
+_IN_TRAINING = (
+    "halve TRAIN.BATCH_SIZE and double TRAIN.ACCUMULATE_STEPS, which gives the same training, set MODEL.ACT_CHECKPOINT True, "
+    "or MODEL.PRECISION bfloat16"
+)
 _CPU = "can't allocate memory"  # torch's allocator of the CPU raises a plain RuntimeError that holds this
 
 
 @contextmanager
-def out_of_memory(device: torch.device) -> Iterator[None]:
+def out_of_memory(device: torch.device, advice: str = _IN_TRAINING) -> Iterator[None]:
     """Turn what torch raises for want of memory into a sentence with what helps.
 
     Raises:
@@ -22,10 +26,7 @@ def out_of_memory(device: torch.device) -> Iterator[None]:
     except RuntimeError as error:
         if not isinstance(error, torch.OutOfMemoryError) and _CPU not in str(error):
             raise
-        raise UserError(
-            f"{device} has too little memory for this step{_figures(device)}: halve TRAIN.BATCH_SIZE and double "
-            "TRAIN.ACCUMULATE_STEPS, which gives the same training, set MODEL.ACT_CHECKPOINT True, or MODEL.PRECISION bfloat16"
-        ) from error
+        raise UserError(f"{device} has too little memory for this step{_figures(device)}: {advice}") from error
 
 
 def _figures(device: torch.device) -> str:
