@@ -86,7 +86,7 @@ def _run_at(command: Command, seat: Seat, config: Config | None) -> int:
     log_to_screen(seat.rank)
     timeout = config.DISTRIBUTED.TIMEOUT if config else SECONDS
     try:
-        with meet(seat, timeout, f"config {command.number}") as meeting:
+        with meet(seat, timeout, "" if config else f"config {command.number}") as meeting:
             try:
                 return _run_among(command, meeting, config)
             except Lost:
@@ -141,7 +141,8 @@ def _say(error: BaseException, command: Command, rank: int = 0) -> int:
     if command.debug:
         traceback.print_exception(error)
     else:
-        print(f"error: {f'rank {rank}: ' if rank else ''}{error}", file=sys.stderr)
+        kind = "" if isinstance(error, Stopped) else "error: "
+        print(f"{kind}{f'rank {rank}: ' if rank else ''}{error}", file=sys.stderr)
     return _status(error)
 
 

@@ -79,7 +79,13 @@ def config_in(config: Config, world: World) -> Config:
     ]
     if differing and world.is_main:
         _LOG.info("the launcher's numbers count: %s", ", ".join(differing))
-    return replace(config, **there, SHARD_ID=world.rank // world.local_size)
+    return replace(
+        config,
+        NUM_SHARDS=world.num_machines,
+        SHARD_ID=world.rank // world.local_size,
+        NUM_GPUS=world.local_size if config.NUM_GPUS else 0,
+        NUM_PROCESSES=config.NUM_PROCESSES if config.NUM_GPUS else world.local_size,
+    )
 
 
 def _fetch_weights(config: Config, world: World) -> None:

@@ -117,6 +117,7 @@ def joined(meeting: Meeting | None, *, device_type: str, backend: str, timeout: 
             timeout=limit,
         )
         control = dist.new_group(backend="gloo", timeout=limit)
+        assert isinstance(control, dist.ProcessGroup)  # all ranks are in it
         world = World(seat.rank, seat.size, seat.local_rank, seat.local_size, control, meeting.whereabouts)
         sizes = world.everyones(seat.local_size)
         if len(set(sizes)) > 1:

@@ -2,6 +2,7 @@
 
 import ctypes
 import multiprocessing
+import multiprocessing.util
 import os
 import signal
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from types import FrameType
@@ -23,7 +25,7 @@ from slowfast_mvit.engine.stopping import SIGNALS
 from slowfast_mvit.engine.whereabouts import end_for
 from slowfast_mvit.errors import UserError
 
-GRACE = 15.0  # seconds that processes have to end by themselves when one has failed; they tell why in less
+GRACE = 10.0  # seconds that processes have to end by themselves when one has failed; they tell why in less
 STOP_GRACE = 120.0  # the same when they were asked to stop: the first may be writing a checkpoint still
 STOPPED = tuple(128 + number for number in SIGNALS)
 
@@ -75,6 +77,7 @@ def launch(
         UserError: the store's port is taken.
     """
     store, host, port = _store(machine, timeout)
+    _start_tracker()
     context = multiprocessing.get_context("spawn")
     first = machine.number * num_processes
     processes: list[BaseProcess] = []
@@ -93,6 +96,14 @@ def launch(
             raise
         finally:
             _end(processes, signal.SIGKILL, after=5.0)
+
+
+def _start_tracker() -> None:
+    """Start multiprocessing's keeper of semaphores, which would warn of those that a killed process leaves, and cleans up."""
+    before = os.environ.get("PYTHONWARNINGS", "")
+    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [before, "ignore:resource_tracker:UserWarning"]))
+    resource_tracker.ensure_running()
+    os.environ["PYTHONWARNINGS"] = before
 
 
 def _store(machine: Machine, timeout: float) -> tuple[dist.Store | None, str, int]:
@@ -126,8 +137,9 @@ def leave(status: int) -> NoReturn:
     """End this process, one of several."""
     sys.stdout.flush()
     sys.stderr.flush()
-    if status not in (0, *STOPPED):  # torch would wait for what is under way with ranks that are gone
-        os._exit(status)
+    if status not in (0, *STOPPED):
+        multiprocessing.util._exit_function()  # type: ignore[attr-defined]  # ends the loader's workers
+        os._exit(status)  # torch would wait for what is under way with ranks that are gone
     sys.exit(status)
 
 

@@ -50,7 +50,7 @@ class Whereabouts:
     Args:
         store: any of torch's; it is cloned, and kept to a prefix.
         rank, size: of this process.
-        period: seconds between beats.
+        period: seconds between beats; a new place is told up to 5 times as soon.
 
     The thread ends when the store no longer takes anything, and by :meth:`close`.
     """
@@ -63,7 +63,7 @@ class Whereabouts:
             threading.Lock(),
         )  # of the sign; of the order in which signs are sent
         self._mine = Sign(socket.gethostname(), "the start", time.time())
-        self._closed = threading.Event()
+        self._closed, self._news = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True, name="whereabouts")
         self._thread.start()
 
@@ -80,6 +80,7 @@ class Whereabouts:
         """Note where this rank is."""
         with self._lock:
             self._mine = replace(self._mine, place=place, since=time.time())
+        self._news.set()
 
     def end(self, reason: str) -> None:
         """Tell the others that this rank ends by itself, and why."""
@@ -129,6 +130,7 @@ class Whereabouts:
     def close(self) -> None:
         """End the thread."""
         self._closed.set()
+        self._news.set()
         self._thread.join(timeout=1.0)
 
     def _beat(self) -> None:
@@ -137,8 +139,10 @@ class Whereabouts:
                 self._send()
             except dist.DistError:
                 return
-            if self._closed.wait(self.period):
+            if self._closed.wait(0.2 * self.period):
                 return
+            self._news.wait(0.8 * self.period)
+            self._news.clear()
 
     def _send(self) -> None:
         with self._sending:
