@@ -193,12 +193,12 @@ def _files_of(ids: Sequence[str], names: Collection[str]) -> dict[str, str]:
 
 def _read_frames(path: Path, ids: Sequence[str], base: str, annotations: Path) -> tuple[FrameLists, list[str]]:
     """The images of the videos ``ids``, in the order of the list, and the folder of each video's first one."""
-    packed = read_frame_list(path, frozenset(ids))
+    packed, folder_of = read_frame_list(path, frozenset(ids))
     missing = [video for video in ids if video not in packed]
     if missing:
         raise UserError(
             f"{path}: {len(missing)} of the {len(ids)} videos of {annotations.name} have no frames, for example "
             f"{', '.join(missing[:5])}: take the two files of one release, or take them off {annotations.name}"
         )
-    frames = FrameLists([packed[video] for video in ids], base)
-    return frames, [os.path.dirname(frames[index][0]) for index in range(len(ids))]  # noqa: PTH120
+    folders = [os.path.join(base, folder_of[video]) for video in ids]  # noqa: PTH118
+    return FrameLists([packed[video] for video in ids], base), folders
