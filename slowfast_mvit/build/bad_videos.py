@@ -15,7 +15,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class BadVideos:
-    """Videos that one rank could not read, each named and counted once in a run.
+    """Videos that could not be read, each named and counted once in a run, whichever ranks it falls to over the epochs.
 
     Args:
         videos: the training list.
@@ -25,46 +25,46 @@ class BadVideos:
     def __init__(self, videos: LabelledList, limit: int) -> None:
         self.videos = videos
         self.limit = limit
-        self._found: dict[int, UnreadableVideo] = {}
-        self._told = self._total = self._written = 0
+        self._found: dict[int, UnreadableVideo] = {}  # by all ranks
+        self._new: dict[int, UnreadableVideo] = {}  # by this one, which the others do not know of
+        self._written = 0
 
     def clips_of(self, passes: Iterable[TrainPass]) -> Iterator[ClipBatch | None]:
         """The clips of the passes, while their unreadable videos are noted."""
         for given in passes:
             for video in given.unreadable:
-                if video.video_index not in self._found:
-                    self._found[video.video_index] = video
-                    if len(self._found) <= self.limit:  # the one that is too many is said by the error
+                if video.video_index not in self._found | self._new:
+                    self._new[video.video_index] = video
+                    if len(self._found) + len(self._new) <= self.limit:  # the one that is too many is said by the error
                         _LOG.warning("cannot read %s with %s: %s", video.path, video.backend, video.cause)
             yield given.clips
 
     def new(self) -> int:
-        """How many were found since this was last asked."""
-        new, self._told = len(self._found) - self._told, len(self._found)
-        return new
+        """How many this rank has found since the last count."""
+        return len(self._new)
 
-    def count(self, number: int) -> None:
-        """So many more were found on all ranks.
+    def count(self, number: int, world: World) -> None:
+        """So many new ones were found on all ranks; if there are any, the ranks tell each other.
 
         Raises:
             UserError: these are too many.
         """
-        self._total += number
-        if self._total <= self.limit:
+        if not number:
             return
-        last = next(reversed(self._found.values()), None)
-        named = VideoError(last.path, last.backend, last.cause) if last else "some were found by another process"
+        for videos in world.everyones(list(self._new.values())):
+            self._found |= {video.video_index: video for video in videos}
+        self._new = {}
+        if len(self._found) <= self.limit:
+            return
+        last = next(reversed(self._found.values()))
         raise UserError(
-            f"{self._total} training videos could not be read, and DATA.MAX_BAD_VIDEOS is {self.limit}: {named}; "
-            f"mend the files, or take them off {self.videos.source}"
+            f"{len(self._found)} training videos could not be read, and DATA.MAX_BAD_VIDEOS is {self.limit}: "
+            f"{VideoError(last.path, last.backend, last.cause)}; mend the files, or take them off {self.videos.source}"
         )
 
     def write(self, world: World, path: Path) -> None:
-        """Rank 0 writes the videos of all ranks, if there are new ones. Every rank calls this."""
-        if self._total == self._written:
+        """Rank 0 writes the videos of all ranks, if there are new ones."""
+        if not world.is_main or len(self._found) == self._written:
             return
-        self._written = self._total
-        found = world.gather(list(self._found.values()))
-        if found is not None:
-            unique = {video.video_index: video for videos in found for video in videos}
-            write_csv(unreadable_table([unique[index] for index in sorted(unique)], self.videos.names), path)
+        self._written = len(self._found)
+        write_csv(unreadable_table([self._found[index] for index in sorted(self._found)], self.videos.names), path)

@@ -96,7 +96,7 @@ class TrainingCourse:
 
     def count_bad_videos(self, number: int) -> None:
         """Stop where all ranks together found too many."""
-        self.bad_videos.count(number)
+        self.bad_videos.count(number, self.world)
 
     def wants_checkpoint(self) -> bool:
         """Whether TRAIN.CHECKPOINT_SECONDS are over, by the clock of rank 0."""
