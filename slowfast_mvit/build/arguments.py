@@ -27,8 +27,9 @@ def check_arguments(arguments: Mapping[str, object], others: Iterable[str]) -> N
         ("crop_size", _is_size, "a whole number of pixels, or a pair of them (height, width)"),
         ("drop_path_rate", _is_rate, "at least 0 and less than 1"),
         ("dropout_rate", _is_rate, "at least 0 and less than 1"),
+        ("boxes", lambda value: isinstance(value, bool), "True or False"),
     ):
-        value = arguments[name]
+        value = arguments.get(name)
         if value is not None and not is_right(value):
             raise UserError(f"{name} is {value!r}; it must be {kind}")
 

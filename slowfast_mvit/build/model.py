@@ -12,11 +12,12 @@ from slowfast_mvit.build.arguments import check_arguments
 from slowfast_mvit.build.pretrained import create_pretrained
 from slowfast_mvit.config.schema import Config
 from slowfast_mvit.errors import UserError, closest
-from slowfast_mvit.models.baselines import BASELINES, create_baseline
+from slowfast_mvit.models.action import ActionMViT
+from slowfast_mvit.models.baselines import BASELINES, create_baseline, create_box_baseline
 from slowfast_mvit.models.layout import Architecture
 from slowfast_mvit.models.mvit import MViT
 from slowfast_mvit.models.switches import apply_switches
-from slowfast_mvit.models.variants import VARIANTS, default_classes
+from slowfast_mvit.models.variants import AVA_CLASSES, VARIANTS, default_classes
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -33,6 +34,7 @@ def create_model(
     in_channels: int = 3,
     drop_path_rate: float | None = None,
     dropout_rate: float | None = None,
+    boxes: bool | None = None,
     pretrained: bool | str | Path | None = None,
     **switches: Any,
 ) -> nn.Module:
@@ -50,6 +52,9 @@ def create_model(
             made for; the variant's own by default. Other sizes run too, by interpolation.
         in_channels: channels of the input.
         drop_path_rate, dropout_rate: regularisation in training; none by default.
+        boxes: score people in boxes instead of whole clips, as for AVA: the model takes boxes [R, 5] beside the video (the
+            clip's row in the batch, then x1, y1, x2, y2 in pixels of the video) and gives logits [R, num_classes], with 80
+            classes by default. MViTs for video, slow_r50 and slowfast_r50 do that; weights of the model for clips load.
         pretrained: weights to start from: True for the model's own published ones, a tag of
             :func:`slowfast_mvit.list_weights` (``"ssv2"``), the path of a file, or a URL; see
             :func:`slowfast_mvit.build.pretrained.create_pretrained`. None or False for fresh ones.
@@ -68,24 +73,24 @@ def create_model(
         "in_channels": in_channels,
         "drop_path_rate": drop_path_rate,
         "dropout_rate": dropout_rate,
+        "boxes": boxes,
     }
     check_arguments(arguments, switches)
     if pretrained is not None and pretrained is not False:
         return create_pretrained(create_model, name, pretrained, {**arguments, **switches})
     if name in BASELINES:
         _refuse_for_baseline(name, {"drop_path_rate": drop_path_rate, **switches})
-        return create_baseline(
-            name,
-            num_classes=num_classes,
-            num_frames=num_frames,
-            crop_size=crop_size,
-            in_channels=in_channels,
-            dropout_rate=dropout_rate or 0.0,
-        )
+        numbers: dict[str, Any] = {"num_frames": num_frames, "crop_size": crop_size, "in_channels": in_channels}
+        if boxes:
+            classes = AVA_CLASSES if num_classes is None else num_classes
+            return create_box_baseline(name, num_classes=classes, dropout_rate=dropout_rate or 0.0, **numbers)
+        return create_baseline(name, num_classes=num_classes, dropout_rate=dropout_rate or 0.0, **numbers)
     arch = apply_switches(_sized(name, num_frames, crop_size), **switches)
-    return MViT(
+    if num_classes is None:
+        num_classes = AVA_CLASSES if boxes else default_classes(name)
+    return (ActionMViT if boxes else MViT)(
         arch,
-        default_classes(name) if num_classes is None else num_classes,
+        num_classes,
         in_channels=in_channels,
         drop_path_rate=drop_path_rate or 0.0,
         dropout_rate=dropout_rate or 0.0,
@@ -125,15 +130,18 @@ def build_model(config: Config) -> nn.Module:
     """
     if not isinstance(config, Config):
         raise UserError(f"build_model takes a config, as of load_config(path), and not a {type(config).__name__}")
+    boxes, of_boxes = config.DETECTION.ENABLE, _box_options(config)
     if config.MODEL.ARCH in BASELINES:
-        return create_baseline(
+        baseline = (create_box_baseline if boxes else create_baseline)(
             config.MODEL.ARCH,
             num_classes=config.MODEL.NUM_CLASSES,
             num_frames=config.DATA.NUM_FRAMES,
             crop_size=config.DATA.TRAIN_CROP_SIZE,
             dropout_rate=config.MODEL.DROPOUT_RATE,
+            **of_boxes,
         )
-    return MViT(
+        return _of_that_scale(config, baseline)
+    mvit = (ActionMViT if boxes else MViT)(
         architecture(config),
         config.MODEL.NUM_CLASSES,
         drop_path_rate=config.MVIT.DROPPATH_RATE,
@@ -141,7 +149,27 @@ def build_model(config: Config) -> nn.Module:
         init=config.MVIT.INIT,
         head_init_scale=config.MVIT.HEAD_INIT_SCALE,
         checkpoint_activations=config.MODEL.ACT_CHECKPOINT,
+        **of_boxes,
     )
+    return _of_that_scale(config, mvit)
+
+
+def _box_options(config: Config) -> dict[str, Any]:
+    """How the model takes boxes; nothing where it takes none."""
+    detection = config.DETECTION
+    return {"resolution": detection.ROI_XFORM_RESOLUTION, "aligned": detection.ALIGNED} if detection.ENABLE else {}
+
+
+def _of_that_scale(config: Config, model: nn.Module) -> nn.Module:
+    """The model, if its cells are as DETECTION.SPATIAL_SCALE_FACTOR says: at another scale boxes fall beside their people."""
+    asked, has = config.DETECTION.SPATIAL_SCALE_FACTOR, getattr(model, "pixels_per_cell", 0)
+    if config.DETECTION.ENABLE and asked not in (0, has):
+        raise UserError(
+            f"DETECTION.SPATIAL_SCALE_FACTOR is {asked}, but a cell of the last feature map of {config.MODEL.ARCH} is {has} "
+            f"pixels wide, the product of its strides, and boxes would be looked for in the wrong place: set it to {has}, or to "
+            "0, which means that"
+        )
+    return model
 
 
 def architecture(config: Config) -> Architecture:

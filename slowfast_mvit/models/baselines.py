@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from slowfast_mvit.errors import UserError
 
 BASELINE_CLASSES = 400  # Kinetics-400, on which the hub's files were trained
+BOX_BASELINES = ("slow_r50", "slowfast_r50")  # those that the hub also has for boxes
+BOX_PIXELS_PER_CELL = 16  # of the last feature map of these: their last stage dilates instead of striding
 LEAST_SIDE = 32  # pixels of one cell of the last feature map, in every one of these networks
 
 
@@ -91,6 +93,75 @@ def create_baseline(
     return network if baseline.alpha is None else PackedPathways(network.blocks, baseline.alpha)
 
 
+def create_box_baseline(
+    name: str,
+    *,
+    num_classes: int,
+    num_frames: int | None = None,
+    crop_size: int | tuple[int, int] | None = None,
+    in_channels: int = 3,
+    dropout_rate: float = 0.0,
+    resolution: int = 7,
+    aligned: bool = True,
+) -> nn.Module:
+    """A baseline that scores boxes: video [B, in_channels, T, H, W] and boxes [R, 5] -> logits [R, num_classes].
+
+    The hub's networks for AVA (``slow_r50_detection``, ``slowfast_r50_detection``) with PyTorchVideo's RoI head. Boxes are as
+    for :class:`slowfast_mvit.models.action.ActionMViT`. It differs from the hub's in that the pool over time fits any clip
+    length, RoIAlign has the half-pixel correction as PySlowFast's has, and there is no sigmoid. The blocks stand under the
+    names of the network for clips, so that its weights load.
+
+    Args:
+        name: one of :data:`BOX_BASELINES`.
+        num_classes, num_frames, crop_size, in_channels, dropout_rate: see :func:`create_baseline`.
+        resolution: cells a side that a box is resampled to.
+        aligned: RoIAlign with the half-pixel correction.
+
+    Raises:
+        UserError: a number that the network cannot take, or a network that has no form for boxes.
+    """
+    if name not in BOX_BASELINES:
+        raise UserError(f"{name} has no form that scores boxes; of the baselines {' and '.join(BOX_BASELINES)} have")
+    baseline = BASELINES[name]
+    _check_numbers(name, baseline, num_classes, num_frames, crop_size, in_channels, dropout_rate)
+    channels = {"input_channel": in_channels} if baseline.alpha is None else {"input_channels": (in_channels,) * 2}
+    sides = {"head_spatial_resolution": (resolution, resolution)}
+    network = _hub_builder(f"{name}_detection")(pretrained=False, model_num_class=num_classes, **channels, **sides)
+    head = network.detection_head
+    head.activation = None
+    head.dropout = nn.Dropout(dropout_rate)
+    head.roi_layer.aligned = aligned
+    blocks = nn.ModuleList([*network.model.blocks, head])
+    for module in list(blocks.modules()):
+        for place, child in list(module.named_children()):
+            if isinstance(child, nn.AvgPool3d):  # over the clip's frames, whose number is fixed there
+                setattr(module, place, nn.AdaptiveAvgPool3d((1, None, None)))
+    return BoxNetwork(blocks, baseline.alpha)
+
+
+class BoxNetwork(nn.Module):
+    """PyTorchVideo's blocks of which the last, the RoI head, also takes boxes.
+
+    Args:
+        blocks: of the network, the head among them.
+        alpha: of SlowFast: frames of the fast pathway for each frame of the slow one; None for one pathway.
+    """
+
+    def __init__(self, blocks: nn.ModuleList, alpha: int | None) -> None:
+        super().__init__()
+        self.blocks = blocks
+        self.alpha = alpha
+        self.pixels_per_cell = BOX_PIXELS_PER_CELL
+
+    def forward(self, video: Tensor, boxes: Tensor) -> Tensor:
+        """Video [B, C, T, H, W] and boxes [R, 5] -> logits [R, num_classes]."""
+        x: Any = video if self.alpha is None else _pathways(video, self.alpha)
+        *body, head = self.blocks
+        for block in body:
+            x = block(x)
+        return head(x.float(), boxes.float()).flatten(1)
+
+
 class PackedPathways(nn.Module):
     """SlowFast that takes one video instead of a list of two: it picks the slow pathway's frames itself.
 
@@ -108,11 +179,16 @@ class PackedPathways(nn.Module):
 
     def forward(self, video: Tensor) -> Tensor:
         """Video [B, C, T, H, W] -> logits [B, num_classes]."""
-        slow = torch.tensor(slow_frames(int(video.shape[2]), self.alpha), device=video.device)
-        x: Any = [video.index_select(2, slow), video]  # the pathways, up to the block that joins them
+        x: Any = _pathways(video, self.alpha)  # up to the block that joins them
         for block in self.blocks:
             x = block(x)
         return x
+
+
+def _pathways(video: Tensor, alpha: int) -> list[Tensor]:
+    """The slow and the fast pathway's frames of a video [B, C, T, H, W]."""
+    slow = torch.tensor(slow_frames(int(video.shape[2]), alpha), device=video.device)
+    return [video.index_select(2, slow), video]
 
 
 def slow_frames(num_frames: int, alpha: int) -> list[int]:

@@ -39,9 +39,16 @@ class Flops:
 
 
 def count_flops(
-    arch: Architecture, num_classes: int, input_size: Sequence[int] | None = None, in_channels: int = 3
+    arch: Architecture,
+    num_classes: int,
+    input_size: Sequence[int] | None = None,
+    in_channels: int = 3,
+    num_boxes: int = 1,
 ) -> Flops:
-    """FLOPs for one input of ``input_size`` (the planned size by default)."""
+    """FLOPs for one input of ``input_size`` (the planned size by default).
+
+    A model that scores boxes classifies ``num_boxes`` times; RoIAlign makes no products that fvcore counts.
+    """
     size = tuple(input_size or arch.input_size)
     grid = convolved_grid(size, arch.patch_kernel, arch.patch_stride, arch.patch_padding)
     flops = Flops(prod(grid) * arch.embed_dim * in_channels * prod(arch.patch_kernel), 0)
@@ -51,7 +58,7 @@ def count_flops(
         block, grid = _block(spec, arch, grid, prefix)
         flops += block
     width = specs[-1].dim_out
-    return flops + Flops(width * num_classes, LAYER_NORM_FLOPS * (prod(grid) + prefix) * width)
+    return flops + Flops(num_boxes * width * num_classes, LAYER_NORM_FLOPS * (prod(grid) + prefix) * width)
 
 
 def _block(spec: BlockSpec, arch: Architecture, grid: Axes, prefix: int) -> tuple[Flops, Axes]:

@@ -35,6 +35,7 @@ class PaperRow:
 _ATT = {"expand_in_attention": True}
 _MLP = {"expand_in_attention": False}
 _L224 = {"crop_size": 224}
+_AVA = {"num_classes": 80, "boxes": True}
 
 PAPER_ROWS: tuple[PaperRow, ...] = (
     PaperRow("T at 224, Table 2", "mvitv2_t", {}, 24, 4.7, 24_173_320, 4.70),
@@ -57,17 +58,17 @@ PAPER_ROWS: tuple[PaperRow, ...] = (
     PaperRow("H of IN-21K", "mvitv2_h_in21k", {}, None, None, 694_804_128),
     PaperRow("S 16x4 K400, Table 10", "mvitv2_s_16x4", {}, 34.5, 64, 34_537_744, 64.46),
     PaperRow("S 16x4 SSv2, Table 13", "mvitv2_s_16x4", {"num_classes": 174}, 34.4, 64.5, 34_363_950, 64.46),
-    PaperRow("S 16x4 AVA, Table A.2", "mvitv2_s_16x4", {"num_classes": 80}, 34.3, 64.5, 34_291_664, 64.46),
+    PaperRow("S 16x4 AVA, Table A.2", "mvitv2_s_16x4", _AVA, 34.3, 64.5, 34_291_664, 64.46),
     PaperRow("B 32x3 K400, Table 10", "mvitv2_b_32x3", {}, 51.2, 225, 51_230_128, 225.17),
     PaperRow("B 32x3 K600, Table 11", "mvitv2_b_32x3", {"num_classes": 600}, 51.4, 206, 51_383_928, 225.17, (4,)),
     PaperRow("B 32x3 K700, Table 12", "mvitv2_b_32x3", {"num_classes": 700}, 51.4, 206, None, 225.17, (4,)),
     PaperRow("B 32x3 SSv2, Table 13", "mvitv2_b_32x3", {"num_classes": 174}, 51.1, 225, 51_056_334, 225.17),
-    PaperRow("B 32x3 AVA, Table A.2", "mvitv2_b_32x3", {"num_classes": 80}, 51.0, 225.2, 50_984_048, 225.17),
+    PaperRow("B 32x3 AVA, Table A.2", "mvitv2_b_32x3", _AVA, 51.0, 225.2, 50_984_048, 225.17),
     PaperRow("L 40x3 at 224 K400, Table 14", "mvitv2_l_40x3", {**_L224, **_MLP}, 217.6, 1127, 217_661_008, 1127.61, (3,)),
     PaperRow("L 40x3 at 224, wider in attention", "mvitv2_l_40x3", _L224, None, None, 213_303_424, 1088.51, (3,)),
     PaperRow("L 40x3 at 312 K400, Table 10", "mvitv2_l_40x3", {}, 217.6, 2828, 213_390_112, 2828.10, (3,)),
     PaperRow("L 40x3 at 312 SSv2, Table 13", "mvitv2_l_40x3", {"num_classes": 174}, 213.1, 2828, 213_129_534, 2828.1),
-    PaperRow("L 40x3 at 312 AVA, Table A.2", "mvitv2_l_40x3", {"num_classes": 80}, 213.0, 2828, 213_021_152, 2828.1),
+    PaperRow("L 40x3 at 312 AVA, Table A.2", "mvitv2_l_40x3", _AVA, 213.0, 2828, 213_021_152, 2828.1),
     PaperRow("L 32x3 at 312 K600, Table 11", "mvitv2_l_40x3", {"num_classes": 600, "num_frames": 32}, 217.6, 2063,
              213_593_064, 2063.45, (3,)),
     PaperRow("L 40x3 at 352 K600, Table 11", "mvitv2_l_40x3", {"num_classes": 600, "crop_size": 352}, 217.6, 3790,

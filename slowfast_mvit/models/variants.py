@@ -8,6 +8,7 @@ from types import MappingProxyType
 from slowfast_mvit.models.layout import Architecture, Axes
 
 VIDEO_CLASSES, IMAGE_CLASSES, IN21K_CLASSES = 400, 1000, 19168
+AVA_CLASSES = 80  # of boxes
 
 # Width and heads of the first block, depth, and the first blocks of stages 2, 3 and 4, counted from 0.
 _SIZES: Mapping[str, tuple[int, int, int, Axes]] = MappingProxyType(
