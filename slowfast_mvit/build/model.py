@@ -166,8 +166,8 @@ def _of_that_scale(config: Config, model: nn.Module) -> nn.Module:
     if config.DETECTION.ENABLE and asked not in (0, has):
         raise UserError(
             f"DETECTION.SPATIAL_SCALE_FACTOR is {asked}, but a cell of the last feature map of {config.MODEL.ARCH} is {has} "
-            f"pixels wide, the product of its strides, and boxes would be looked for in the wrong place: set it to {has}, or to "
-            "0, which means that"
+            f"pixels wide, the product of its strides, and boxes would be looked for in the wrong place: set it to {has}, or "
+            "to 0, which means that"
         )
     return model
 
