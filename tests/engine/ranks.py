@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,10 @@ def rank_alone(folder: Path) -> Iterator[World]:
 
 def _rank(rank: int, size: int, folder: Path, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder / 'store'}", rank=rank, world_size=size)
+    limit = timedelta(seconds=60)  # ranks that wait for different things fail, and do not hang
+    dist.init_process_group("gloo", init_method=f"file://{folder / 'store'}", rank=rank, world_size=size, timeout=limit)
     try:
-        found = function(World(rank, size, rank, size, dist.new_group(backend="gloo")), *args)
+        found = function(World(rank, size, rank, size, dist.new_group(backend="gloo", timeout=limit)), *args)
         torch.save(found, folder / f"found_{rank}.pt")
     finally:
         dist.destroy_process_group()

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from slowfast_mvit.engine import sharded
 from slowfast_mvit.engine.checkpoint import checkpoint_path, drop_old, list_checkpoints, read_newest, save_checkpoint
 from slowfast_mvit.engine.distributed import World
 from slowfast_mvit.engine.ema import WeightAverage
@@ -217,6 +218,37 @@ def test_a_rank_that_cannot_write_leaves_the_old_one(root: Path, two: list[dict[
             "which is intact. Make room (TRAIN.KEEP_CHECKPOINTS keeps fewer) and start the same command again"
         )
     assert two[0]["names"] == [NAME, "plain.pyth"]
+
+
+class Crash(BaseException):
+    """Ends the work at once: nothing is cleared up."""
+
+
+@pytest.mark.parametrize(
+    "place", [(sharded._Writer, "write_data"), (sharded, "write_synced"), (Path, "replace")], ids=lambda place: place[1]
+)
+def test_a_crash_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: tuple[Any, str]) -> None:
+    """Among the parts, before the rest, and before the new name; what it leaves is swept away."""
+
+    def crash(*_: Any, **__: Any) -> None:
+        raise Crash
+
+    folder = tmp_path / "run"
+    with rank_alone(tmp_path / "ranks") as world:
+        run = Run(world, "fsdp")
+        run.steps(0)
+        save_sharded(folder / NAME, run.content(), world)
+        old, newer = whole(run.content()), folder / "checkpoint_epoch_00004.sharded"
+        run.steps(1)
+        with monkeypatch.context() as patch, pytest.raises(Crash):
+            patch.setattr(*place, crash)
+            save_sharded(newer, run.content(), world)
+        found = read_newest(folder)
+        assert found is not None and found[0].name == NAME and same(whole(found[1]), old)
+        assert {path.name for path in folder.iterdir()} == {NAME, f".{newer.name}.tmp"}
+        save_sharded(newer, run.content(), world)
+        drop_old(folder, 1)
+        assert list(folder.iterdir()) == [newer] and same(whole(read_weights(newer)), whole(run.content()))
 
 
 @pytest.fixture
