@@ -24,7 +24,6 @@ from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.imagenet import ImageList
 from slowfast_mvit.data.lists import LabelledList, VideoList
 from slowfast_mvit.data.loader import StepPlan, StepSampler, training_passes
-from slowfast_mvit.data.watchdog import loader_errors
 from slowfast_mvit.engine.checkpoint import list_checkpoints
 from slowfast_mvit.engine.distributed import World
 from slowfast_mvit.engine.log import JsonLog, Log, Logs, NoLog
@@ -110,7 +109,6 @@ def run_training(config: Config, device: torch.device, world: World = World()) -
             stop=stop,
         )
         stack.enter_context(closing(passes))
-        stack.enter_context(loader_errors())
         fit(
             model,
             classification_of(config, precision),
