@@ -45,6 +45,7 @@ setup(
             "types-simplejson",
             "types-tqdm",
             "pandas-stubs",
+            "submitit",
         ],
         "tensorboard": ["tensorboard"],
         # For what is to come: feature files, Slurm, ONNX.

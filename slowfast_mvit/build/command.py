@@ -94,8 +94,8 @@ def _run_at(command: Command, seat: Seat, config: Config | None) -> int:
             except _MENDABLE as error:
                 says = meeting.whereabouts.says(str(error))
                 return _say(error, command, seat.rank) if says else _status(error)
-    except Lost as error:
-        return _say(error, command, seat.rank) if error.is_ours else _status(error)
+    except Lost as error:  # which names its rank itself
+        return _say(error, command) if error.is_ours else _status(error)
     except KeyboardInterrupt:  # rank 0's parent or torchrun has it as well
         return 130
 
