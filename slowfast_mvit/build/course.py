@@ -163,6 +163,7 @@ class TrainingCourse:
 
     def _validate(self, epoch: int) -> None:
         assert self.validate is not None
+        self.world.at(f"the validation of epoch {epoch}")
         metrics = self.world.mains(self.validate(self._to_validate()))
         assert metrics is not None
         self.history.validated(epoch, metrics)

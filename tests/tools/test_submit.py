@@ -1,0 +1,91 @@
+"""Jobs of Slurm, on submitit's executor of this machine."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import submit
+
+from slowfast_mvit.engine.checkpoint import list_checkpoints
+
+ROOT = Path(__file__).parents[2]
+
+
+def start(config: Path, *options: str) -> subprocess.Popen[str]:
+    command = [sys.executable, str(ROOT / "tools" / "submit.py"), "--local", *options, "--cfg", str(config)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [*command, "TEST.ENABLE", "False", "LOG_PERIOD", "1", "SOLVER.MAX_EPOCH", "8", "TRAIN.BATCH_SIZE", "4"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+    )  # fmt: skip
+
+
+def test_an_interrupted_job_is_queued_again_and_goes_on(config_file: Path, tmp_path: Path) -> None:
+    pytest.importorskip("submitit")
+    jobs, log = tmp_path / "jobs", tmp_path / "run" / "log.jsonl"
+    process = start(config_file, "--folder", str(jobs))
+    deadline = time.monotonic() + 120
+    while not (log.exists() and '"step": 3,' in log.read_text()):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    # What Slurm does; submitit's own hook signals the controller of its local jobs, which does not pass it on.
+    task = subprocess.run(["pgrep", "-f", f"submitit.core._submit {jobs}"], capture_output=True, text=True).stdout
+    os.kill(int(task), signal.SIGUSR2)
+    out, err = process.communicate(timeout=150)
+    said = "".join(path.read_text() for path in jobs.glob("*_log.err"))
+    assert process.returncode == 0, out + err + said
+    assert said.count("stopped by SIGUSR1: ") == 1 and said.count("going on after step") == 1, said
+    assert said.index("stopped by SIGUSR1: ") < said.index("going on after step")
+    assert list_checkpoints(tmp_path / "run" / "checkpoints")[-1].name == "checkpoint_epoch_00008.pyth"
+
+
+def test_a_job_that_fails(config_file: Path, tmp_path: Path) -> None:
+    pytest.importorskip("submitit")
+    process = start(config_file, "--folder", str(tmp_path / "jobs"), "--gpus", "0", "DATA.PATH_TO_DATA_DIR", "/nowhere")
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 1 and "failed: see " in err
+    said = "".join(path.read_text() for path in (tmp_path / "jobs").glob("*_log.err"))
+    assert "/nowhere" in said and "run_net.py ended with status 2" in said
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["--nodes", "2"], "no config given"),
+        (["--local", "--nodes", "2", "--cfg", "x.yaml"], "--local is this machine alone"),
+    ],
+)
+def test_mistakes(argv: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert submit.main(argv) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_no_slurm_here(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("submitit")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert submit.main(["--folder", str(tmp_path), "--cfg", "x.yaml"]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_machines_of_a_job() -> None:
+    job = SimpleNamespace(num_nodes=4, node=2, job_id="4711_3", hostnames=["node7", "node8", "node9", "node11"])
+    assert submit.machine_arguments(job) == [
+        "--num_shards", "4", "--shard_id", "2", "--init_method", "tcp://node7:27113",
+    ]  # fmt: skip
+    job.num_nodes = 1
+    assert submit.machine_arguments(job) == []
+
+
+def test_what_slurm_is_asked_for() -> None:
+    argv = ["--nodes", "4", "--gpus", "8", "--hours", "1.5", "--partition", "video", "--cfg", "x.yaml", "KEY", "1"]
+    args, rest = submit._parser().parse_known_args(argv)
+    assert rest == ["--cfg", "x.yaml", "KEY", "1"]
+    assert submit._resources(args) == {
+        "name": "mvit", "nodes": 4, "tasks_per_node": 1, "gpus_per_node": 8, "timeout_min": 90,
+        "slurm_partition": "video", "slurm_signal_delay_s": 300,
+    }  # fmt: skip
