@@ -213,6 +213,31 @@ class AvaItem:
 
 
 @dataclass(frozen=True)
+class AvaViews:
+    """The clip around one key frame as decoded, with its people, for a test.
+
+    Attributes:
+        video_index: which key frame of the list.
+        frames: uint8 RGB [T, H, W, 3].
+        boxes: float32 [n, 4]; x1, y1, x2, y2 in parts of the frame's width and height.
+        labels: bool [n, classes]; all False where nobody knows.
+        num_missing: frames at the end of the file that could not be decoded and were replaced by the last one that could.
+    """
+
+    video_index: int
+    frames: Tensor
+    boxes: Tensor
+    labels: Tensor
+    num_missing: int = 0
+
+    def __post_init__(self) -> None:
+        assert self.frames.dim() == 4 and self.frames.shape[-1] == 3, (
+            f"frames must be [T, H, W, 3], got {self.frames.shape}"
+        )
+        assert self.boxes.shape == (len(self.labels), 4) and self.labels.dim() == 2
+
+
+@dataclass(frozen=True)
 class TrainPass(Generic[BatchT]):
     """What one process is given for one forward pass.
 

@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from slowfast_mvit.data.toy import ToySet, make_toy_set
+from slowfast_mvit.data.toy_ava import ToyAva, make_toy_ava
 from slowfast_mvit.data.toy_images import ToyImageSet, make_toy_images
 from slowfast_mvit.data.toy_ssv2 import ToySsv2, make_toy_ssv2
 from slowfast_mvit.data.toy_things import ToyThings, make_toy_things
@@ -15,6 +16,7 @@ from slowfast_mvit.errors import UserError
 KINDS: dict[str, tuple[type, Callable[..., Path]]] = {
     "kinetics": (ToySet, make_toy_set),
     "ssv2": (ToySsv2, make_toy_ssv2),
+    "ava": (ToyAva, make_toy_ava),
     "imagenet": (ToyImageSet, make_toy_images),
     "things": (ToyThings, make_toy_things),
 }
@@ -23,6 +25,7 @@ OPTIONS = {
     "num_val": ("--val", "validation items"),
     "num_test": ("--test", "test items (kinetics, things)"),
     "num_frames": ("--frames", "frames per video"),
+    "num_seconds": ("--seconds", "key frames per video (ava)"),
     "height": ("--height", "pixels of a video"),
     "width": ("--width", "pixels of a video"),
     "side": ("--side", "mean side of an image in pixels"),

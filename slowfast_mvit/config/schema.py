@@ -296,21 +296,32 @@ class Distributed:
 
 @dataclass(frozen=True)
 class Ava:
-    """AVA's folders and files; the files lie in FRAME_LIST_DIR (lists) and ANNOTATION_DIR (the rest)."""
+    """AVA's folders and files, or one's own; files lie in FRAME_LIST_DIR (lists) and ANNOTATION_DIR (the rest)."""
 
-    FRAME_DIR: str = key("", "Folder with one folder of frames per video")
+    FRAME_DIR: str = key(
+        "", "Folder of the videos: files, folders of frames, or what the paths of frame lists are relative to"
+    )
+    FIRST_SECOND: float | None = key(
+        None,
+        "What the box lists call the time of a video's first frame, in seconds; None: 0, but 900 for AVA's own frames and for "
+        "its files cut from minute 15 on (ours)",
+        at_least=0,
+    )
     FRAME_LIST_DIR: str = key("", "Folder of the frame lists")
     ANNOTATION_DIR: str = key("", "Folder of boxes, labels, label map and exclusions")
-    TRAIN_LISTS: tuple[str, ...] = key(("train.csv",), "Frame lists of training")
+    TRAIN_LISTS: tuple[str, ...] = key(("train.csv",), "Frame lists of training; needless where FRAME_DIR holds videos")
     TEST_LISTS: tuple[str, ...] = key(("val.csv",), "Frame lists of the test")
     TRAIN_GT_BOX_LISTS: tuple[str, ...] = key(("ava_train_v2.2.csv",), "Annotated boxes of training")
     TRAIN_PREDICT_BOX_LISTS: tuple[str, ...] = key((), "Detected boxes with labels, added to training")
     TEST_PREDICT_BOX_LISTS: tuple[str, ...] = key(("ava_val_predicted_boxes.csv",), "Detected boxes of the test")
     DETECTION_SCORE_THRESH: float = key(0.9, "Detected boxes below this score are left out", at_least=0, at_most=1)
     FULL_TEST_ON_VAL: bool = key(False, "Validate on every second instead of every fourth")
-    LABEL_MAP_FILE: str = key("ava_action_list_v2.2_for_activitynet_2019.pbtxt", "Names of the scored classes")
-    EXCLUSION_FILE: str = key("ava_val_excluded_timestamps_v2.2.csv", "Seconds that are not scored")
-    GROUNDTRUTH_FILE: str = key("ava_val_v2.2.csv", "Annotated boxes of the test")
+    LABEL_MAP_FILE: str = key(
+        "ava_action_list_v2.2_for_activitynet_2019.pbtxt",
+        "Names of the scored classes; empty: those found in the box lists",
+    )
+    EXCLUSION_FILE: str = key("ava_val_excluded_timestamps_v2.2.csv", "Seconds that are not scored; empty: none")
+    GROUNDTRUTH_FILE: str = key("ava_val_v2.2.csv", "Annotated boxes of the test; empty: nothing is scored")
     IMG_PROC_BACKEND: str = key("cv2", "No effect here: there is one way to resize frames", choices=("cv2", "pytorch"))
 
 

@@ -10,6 +10,8 @@ from fractions import Fraction
 import numpy as np
 import torch
 
+_TIME_NOISE = 1e-6  # seconds: frames this much nearer than others are no nearer
+
 
 def clip_span(num_frames: int, sampling_rate: int, fps: Fraction | float, target_fps: Fraction | float) -> float:
     """Length of a clip in source frames, at least 1: tau * T / target_fps * fps.
@@ -72,3 +74,29 @@ def segment_indices(video_frames: int, num_frames: int, num_clips: int) -> np.nd
     sizes = bounds[1:] - bounds[:-1] + 1
     odd = 2 * np.arange(num_clips)[:, None] + 1
     return bounds[:-1] + (sizes * odd - 1) // (2 * num_clips)
+
+
+def key_frame_indices(
+    times: np.ndarray, key_sec: float, num_frames: int, sampling_rate: int, target_fps: float
+) -> np.ndarray:
+    """Frame indices int64 [T] of the clip around a key frame: those nearest to its times, the first and last one repeated.
+
+    The times are key_sec + (range(0, T * tau, tau) - T * tau // 2) / target_fps. At ``target_fps`` this is PySlowFast's
+    range(centre - T * tau // 2, centre + T * tau // 2, tau), clamped; files of other rates give the same moments.
+
+    Args:
+        times: of the video's frames, ascending, float64 [n] in seconds.
+        key_sec: time of the key frame.
+        num_frames, sampling_rate: T and tau.
+        target_fps: rate at which tau counts frames.
+    """
+    steps = np.arange(num_frames) * sampling_rate - num_frames * sampling_rate // 2
+    return nearest_frames(times, key_sec + steps / float(target_fps))
+
+
+def nearest_frames(times: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Indices int64 [m] of the frames at ``times`` [n] (ascending) nearest to ``wanted`` [m]; the earlier of two as near."""
+    after = np.searchsorted(times, wanted).clip(1, max(len(times) - 1, 1))
+    before = after - 1
+    later = wanted - times[before] > times[np.minimum(after, len(times) - 1)] - wanted + _TIME_NOISE
+    return np.where(later & (len(times) > 1), after, before).astype(np.int64)
