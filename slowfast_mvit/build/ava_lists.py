@@ -11,9 +11,9 @@ from slowfast_mvit.data.ava import (
     AvaFiles,
     AvaList,
     actions_of,
+    keys_to_test,
+    keys_to_train,
     read_annotated,
-    test_list,
-    training_list,
 )
 from slowfast_mvit.data.ava_csv import BoxRows
 from slowfast_mvit.errors import UserError
@@ -33,9 +33,9 @@ def ava_list(config: Config, split: str, label_names: Sequence[str] = (), *, mus
     """
     files, actions = ava_files(config, split), ava_actions(config, label_names)
     if split == "train":
-        return training_list(files, actions, must_exist=must_exist)
+        return keys_to_train(files, actions, must_exist=must_exist)
     truth = annotated_rows(config)
-    keys = test_list(files, actions, () if truth is None else (truth,), must_exist=must_exist)
+    keys = keys_to_test(files, actions, () if truth is None else (truth,), must_exist=must_exist)
     if split == "test" or config.AVA.FULL_TEST_ON_VAL:
         return keys
     chosen = keys.key_seconds % VALIDATED_SECONDS == 0

@@ -229,7 +229,7 @@ def read_detected(paths: Iterable[Path], min_score: float) -> list[BoxRows]:
     return tables
 
 
-def training_list(files: AvaFiles, actions: Actions, *, must_exist: bool = True) -> AvaList:
+def keys_to_train(files: AvaFiles, actions: Actions, *, must_exist: bool = True) -> AvaList:
     """Key frames with annotated boxes, and with detected ones that have labels.
 
     A detected list in which no box has an action is a detector's own: its boxes take the labels of the annotated box that they
@@ -249,7 +249,7 @@ def training_list(files: AvaFiles, actions: Actions, *, must_exist: bool = True)
     return _key_frames(files, tables, actions, _span(annotated), must_exist)
 
 
-def test_list(
+def keys_to_test(
     files: AvaFiles, actions: Actions, annotated: Sequence[BoxRows] = (), *, must_exist: bool = True
 ) -> AvaList:
     """Key frames with detected boxes, between the first and the last annotated second of the data set.
