@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from slowfast_mvit.build.evaluate import summary
 from slowfast_mvit.build.job import check_device, config_in, make_toy, run_job, toy_job
+from slowfast_mvit.build.run import choose_device
 from slowfast_mvit.config.load import load_config
 from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.video import VideoError
@@ -102,6 +103,7 @@ def _run_at(command: Command, seat: Seat, config: Config | None) -> int:
 
 def _run_among(command: Command, meeting: Meeting, config: Config | None) -> int:
     asked = config or command.config(make=False)
+    choose_device(meeting.seat.local_size if asked.NUM_GPUS else 0)  # before any rank takes its GPU
     with joined(
         meeting,
         device_type="cuda" if asked.NUM_GPUS else "cpu",

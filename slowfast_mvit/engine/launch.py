@@ -82,20 +82,25 @@ def launch(
     first = machine.number * num_processes
     processes: list[BaseProcess] = []
     with _passed_on(processes) as asked:
-        for local in range(num_processes):
-            seat = Seat(first + local, machine.count * num_processes, local, num_processes, host, port)
-            process = context.Process(
-                target=_child, args=(seat, os.getpid(), work, tuple(arguments)), name=f"rank {seat.rank}"
-            )
-            process.start()
-            processes.append(process)
         try:
+            for local in range(num_processes):
+                seat = Seat(first + local, machine.count * num_processes, local, num_processes, host, port)
+                process = context.Process(
+                    target=_child, args=(seat, os.getpid(), work, tuple(arguments)), name=f"rank {seat.rank}"
+                )
+                process.start()
+                processes.append(process)
+            if asked.number:  # while they were being started
+                _send(processes, asked.number)
             return _wait(processes, store, first, asked)
         except KeyboardInterrupt:  # under a terminal the processes have got it too
-            _end(processes, signal.SIGINT, after=2.0)
+            _join(processes, 2.0)
+            _send(processes, signal.SIGINT)
+            _join(processes, 5.0)
             raise
         finally:
-            _end(processes, signal.SIGKILL, after=5.0)
+            _send(processes, signal.SIGKILL)
+            _join(processes, 5.0)
 
 
 def _start_tracker() -> None:
@@ -171,9 +176,7 @@ def _passed_on(processes: Sequence[BaseProcess]) -> Iterator[_Asked]:
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         asked.number = asked.number or number
-        for process in processes:
-            if process.pid is not None and process.exitcode is None:
-                os.kill(process.pid, number)
+        _send(processes, number)
 
     before = {number: signal.signal(number, pass_on) for number in SIGNALS}
     try:
@@ -225,14 +228,15 @@ def _killed(number: int) -> str:
     return f"ended by {name}; start the same command again to go on from the last checkpoint"
 
 
-def _end(processes: Sequence[BaseProcess], number: int, *, after: float) -> None:
-    """Send a signal to those that have not ended ``after`` some seconds, and wait for them."""
-    deadline = time.monotonic() + (after if number != signal.SIGKILL else 0.0)
+def _send(processes: Sequence[BaseProcess], number: int) -> None:
+    """Send a signal to those that run."""
     for process in processes:
-        process.join(max(deadline - time.monotonic(), 0.0))
-    for process in processes:
-        if process.exitcode is None and process.pid is not None:
+        if process.pid is not None and process.exitcode is None:
             os.kill(process.pid, number)
-    deadline = time.monotonic() + 5.0
+
+
+def _join(processes: Sequence[BaseProcess], seconds: float) -> None:
+    """Wait for all of them, so long at most."""
+    deadline = time.monotonic() + seconds
     for process in processes:
         process.join(max(deadline - time.monotonic(), 0.0))
