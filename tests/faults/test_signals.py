@@ -40,7 +40,7 @@ def test_a_signal_ends_a_training_with_a_checkpoint(config_file: Path, tmp_path:
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 128 + number, said
-    (checkpoint,) = list_checkpoints(run / "checkpoints")
+    checkpoint = list_checkpoints(run / "checkpoints")[-1]
     assert checkpoint.name.startswith("checkpoint_epoch_00001_step_") and "Traceback" not in said
     assert said.splitlines()[-1] == (
         f"stopped by {number.name}: {checkpoint} is written; start the same command again to go on from there"
@@ -55,3 +55,33 @@ def test_a_signal_ends_a_training_with_a_checkpoint(config_file: Path, tmp_path:
         for folder in (run, tmp_path / "whole")
     ]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[1])
+
+
+def ranks_of(process: subprocess.Popen[str]) -> list[int]:
+    """Process ids of a run's ranks in their order, which is that in which they were started."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            parent = (folder / "stat").read_text().rpartition(")")[2].split()[1] if folder.name.isdigit() else ""
+            if parent == str(process.pid) and b"spawn_main" in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+        except OSError:  # it has ended meanwhile
+            continue
+    return sorted(found)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_signal_to_any_rank_ends_all_with_a_checkpoint(config_file: Path, tmp_path: Path, rank: int) -> None:
+    run, two = tmp_path / "run", ("NUM_PROCESSES", "2")
+    process = start(config_file, *two)
+    wait_for_step(process, run, 8)
+    ranks = ranks_of(process)
+    assert len(ranks) == 2
+    os.kill(ranks[rank], signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM, said
+    checkpoint = list_checkpoints(run / "checkpoints")[-1]
+    assert said.count(f"stopped by SIGTERM: {checkpoint} is written") == 1 and "Traceback" not in said
+    again = start(config_file, *two)
+    _, said = again.communicate(timeout=120)
+    assert again.returncode == 0 and f"of epoch 2 from {checkpoint}" in said, said
