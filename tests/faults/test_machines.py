@@ -68,6 +68,7 @@ def start(machine: Machine, config: Path, first: Machine, said: Path) -> subproc
         "ip", "netns", "exec", machine.name,
         sys.executable, "-m", "torch.distributed.run", "--nnodes", "3", "--nproc-per-node", "1",
         "--rdzv-backend", "c10d", "--rdzv-endpoint", f"{first.address}:29400", "--rdzv-id", "job",
+        "--rdzv-conf", f"is_host={int(machine == first)}",  # torchrun looks its own name up, which is no namespace's
         "--local-addr", machine.address,
         str(ROOT / "tools" / "run_net.py"), "--cfg", str(config), "TEST.ENABLE", "False", "LOG_PERIOD", "1",
         "TRAIN.BATCH_SIZE", "2", "SOLVER.MAX_EPOCH", "40", "TRAIN.EVAL_PERIOD", "40",
