@@ -67,6 +67,11 @@ class ClipBatch:
     def __len__(self) -> int:
         return len(self.video)
 
+    @property
+    def num_scored(self) -> int:
+        """How many things the mean of a loss is over: clips."""
+        return len(self)
+
     def to(self, device: torch.device) -> Self:
         """The batch with all tensors on ``device``."""
         moved = {
@@ -178,6 +183,11 @@ class AvaBatch:
 
     def __len__(self) -> int:
         return len(self.video)
+
+    @property
+    def num_scored(self) -> int:
+        """How many things the mean of a loss is over: boxes."""
+        return len(self.boxes)
 
     def to(self, device: torch.device) -> Self:
         """The batch with all tensors on ``device``."""

@@ -4,14 +4,14 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from slowfast_mvit.batches import ClipBatch
+from slowfast_mvit.batches import AvaBatch, BatchT, ClipBatch
 from slowfast_mvit.engine.clock import Clock
 from slowfast_mvit.engine.distributed import World
 from slowfast_mvit.engine.explosion import LossWatch
@@ -26,17 +26,20 @@ from slowfast_mvit.ops.schedule import Schedule
 _LOG = logging.getLogger(__name__)
 
 
-class Trainable(Protocol):
+_GivenBatch = TypeVar("_GivenBatch", ClipBatch, AvaBatch, contravariant=True)
+
+
+class Trainable(Protocol[_GivenBatch]):
     """What training needs of a task."""
 
-    def losses(self, model: nn.Module, batch: ClipBatch, rng: np.random.Generator) -> dict[str, Tensor]:
-        """Means over the batch; ``loss`` is minimised, the rest is shown."""
+    def losses(self, model: nn.Module, batch: _GivenBatch, rng: np.random.Generator) -> dict[str, Tensor]:
+        """Means over what the batch has ``num_scored`` of; ``loss`` is minimised, the rest is shown."""
 
 
-class Evaluator(Protocol):
+class Evaluator(Protocol[_GivenBatch]):
     """What testing needs of an evaluator."""
 
-    def add(self, batch: ClipBatch, scores: Tensor) -> None:
+    def add(self, batch: _GivenBatch, scores: Tensor) -> None:
         """Count a batch."""
 
 
@@ -121,8 +124,8 @@ class Course(Protocol):
 
 def fit(
     model: nn.Module,
-    task: Trainable,
-    passes: Iterable[ClipBatch | None],
+    task: Trainable[BatchT],
+    passes: Iterable[BatchT | None],
     optimizer: Optimizer,
     schedule: Schedule,
     plan: FitPlan,
@@ -132,7 +135,7 @@ def fit(
     name_of: Callable[[int], str],
     course: Course,
     world: World = World(),  # noqa: B008 - frozen
-    blank: ClipBatch | None = None,
+    blank: BatchT | None = None,
     scaler: torch.amp.GradScaler | None = None,
     start: Position = Position(),
 ) -> None:
@@ -233,7 +236,7 @@ def fit(
 
 @torch.inference_mode()
 def evaluate(
-    predict: Callable[[ClipBatch], Tensor], batches: Iterable[ClipBatch], evaluator: Evaluator, bar: ProgressBar
+    predict: Callable[[BatchT], Tensor], batches: Iterable[BatchT], evaluator: Evaluator[BatchT], bar: ProgressBar
 ) -> None:
     """Give every batch's prediction to the evaluator. ``predict`` runs a model that its owner has put in eval mode."""
     for batch in batches:
@@ -243,9 +246,11 @@ def evaluate(
 
 @dataclass(frozen=True)
 class _Mine:
-    """What one rank's passes of a step gave: number of clips, sums over them, and the videos of losses that are not finite."""
+    """What one rank's passes of a step gave: clips, what was scored in them (boxes, or the clips themselves), sums over that,
+    and the videos of losses that are not finite."""
 
     num_clips: int
+    num_scored: int
     sums: dict[str, float]
     bad_losses: tuple[int, ...]
 
@@ -255,6 +260,7 @@ class _Ours:
     """What the passes of all ranks gave, and what any of them wants."""
 
     num_clips: int
+    num_scored: int
     means: dict[str, float]
     finite: bool
     num_bad: int
@@ -265,21 +271,21 @@ class _Ours:
 
 def _gradients(
     model: nn.Module,
-    task: Trainable,
-    stream: Iterator[ClipBatch | None],
+    task: Trainable[BatchT],
+    stream: Iterator[BatchT | None],
     plan: FitPlan,
     number: int,
     device: torch.device,
     scaler: torch.amp.GradScaler,
     world: World,
-    blank: ClipBatch | None,
+    blank: BatchT | None,
 ) -> _Mine:
-    """Gradients of one step, accumulated over its passes: those of the sum over its clips, over ``plan.clips_per_step``."""
+    """Gradients of one step, accumulated over its passes: those of the sum over all that is scored, over ``clips_per_step``."""
     rng = step_rng(plan.seed, number)
     names: tuple[str, ...] = ()
     sums = torch.zeros(())
-    passed: list[tuple[ClipBatch, Tensor]] = []
-    num_clips = 0
+    passed: list[tuple[BatchT, Tensor]] = []
+    num_clips = num_scored = 0
     for index in range(plan.passes_per_step):
         batch = next(stream)
         if batch is None and world.size == 1:
@@ -289,41 +295,47 @@ def _gradients(
         clips = clips.to(device)
         # Dropout and drop path are functions of (seed, step, pass, rank). Seeded after the loader, which draws when it starts.
         torch.manual_seed(step_seed(plan.seed, number, index, world.rank))
-        counted = 0 if batch is None else len(batch)
+        counted = 0 if batch is None else batch.num_scored
         with communicating(model, last=index + 1 == plan.passes_per_step):
             losses = task.losses(model, clips, rng)
             # Ranks' gradients are averaged, so each weighs its own by their number.
             scaler.scale(losses["loss"] * (counted * world.size / plan.clips_per_step)).backward()
         names = tuple(losses)
         sums = sums.to(device) + torch.stack([value.detach().float() for value in losses.values()]) * counted
-        num_clips += counted
+        num_scored += counted
         if batch is not None:
+            num_clips += len(batch)
             passed.append((batch, losses["loss"].detach()))
     bad = {index for batch, loss in passed if not torch.isfinite(loss) for index in batch.video_index.tolist()}
-    return _Mine(num_clips, dict(zip(names, sums.tolist(), strict=True)) if names else {}, tuple(sorted(bad)))
+    return _Mine(
+        num_clips, num_scored, dict(zip(names, sums.tolist(), strict=True)) if names else {}, tuple(sorted(bad))
+    )
 
 
 def _together(world: World, mine: _Mine, course: Course, waited: float) -> _Ours:
     """One message that joins what the ranks have."""
-    values = [mine.num_clips, bool(mine.bad_losses), course.new_bad_videos(), course.wants_checkpoint()]
-    clips, bad_losses, num_bad, checkpoint, stop, waited, *sums = world.sum(
+    counts = [mine.num_clips, mine.num_scored, bool(mine.bad_losses)]
+    values = [*counts, course.new_bad_videos(), course.wants_checkpoint()]
+    clips, scored, bad_losses, num_bad, checkpoint, stop, waited, *sums = world.sum(
         [*values, course.wants_stop(), waited, *mine.sums.values()]
     )
-    means = {name: value / max(clips, 1) for name, value in zip(mine.sums, sums, strict=True)}
-    finite = not bad_losses and clips > 0
-    return _Ours(int(clips), means, finite, int(num_bad), checkpoint > 0, stop > 0, waited / world.size)
+    means = {name: value / max(scored, 1) for name, value in zip(mine.sums, sums, strict=True)}
+    finite = not bad_losses and scored > 0
+    return _Ours(int(clips), int(scored), means, finite, int(num_bad), checkpoint > 0, stop > 0, waited / world.size)
 
 
 def _update(model: nn.Module, optimizer: Optimizer, scaler: torch.amp.GradScaler, plan: FitPlan, ours: _Ours) -> float:
     """Make the step, unless something is not finite; returns the L2 norm over all gradients before clipping."""
-    if not ours.num_clips:
+    if not ours.num_scored:
         optimizer.zero_grad(set_to_none=True)
         return math.nan
     scaler.unscale_(optimizer)
     parameters = [parameter for parameter in model.parameters() if parameter.grad is not None]
-    if ours.num_clips < plan.clips_per_step:  # some videos could not be read: the mean is over the others
+    if (
+        ours.num_scored != plan.clips_per_step
+    ):  # some videos could not be read, or boxes are scored: the mean is over these
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        torch._foreach_mul_(gradients, plan.clips_per_step / ours.num_clips)
+        torch._foreach_mul_(gradients, plan.clips_per_step / ours.num_scored)
     norm = gradient_norm(parameters)
     size = float(norm)
     if plan.clip_grad_value is not None:
@@ -354,6 +366,8 @@ def _say_skipped(
     names = sorted({name_of(index) for indices in world.everyones(mine.bad_losses) for index in indices})
     if not ours.num_clips:
         reason = "none of its videos could be read"
+    elif not ours.num_scored:
+        reason = "there is no box in its clips"
     elif names:
         reason = f"the loss is not finite on the clips {', '.join(names)}"
     else:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from slowfast_mvit.batches import ClipBatch
+from slowfast_mvit.batches import AvaBatch, ClipBatch
 from slowfast_mvit.engine.log import JsonLog, ProgressBar
 from slowfast_mvit.engine.loop import FitPlan, Position, evaluate, fit
 from slowfast_mvit.errors import UserError
@@ -280,6 +280,47 @@ def test_the_mean_is_over_the_clips_that_could_be_read(tmp_path):
     torch.testing.assert_close(model.state_dict(), expected.state_dict(), rtol=1e-6, atol=1e-6)
     assert logged(tmp_path / "a")[0]["loss"] == pytest.approx(logged(tmp_path / "b")[0]["loss"], rel=1e-6)
     assert course.counted == [3] and course.ended[0][0].sums["clips"] == 3
+
+
+def boxes_of(values, labels):
+    """Clips of one pixel with as many boxes as each clip has labels."""
+    rows = [row for row, of_clip in enumerate(labels) for _ in of_clip]
+    return AvaBatch(
+        video=batch(values, [0] * len(values)).video,
+        boxes=torch.tensor([[row, 0.0, 0, 1, 1] for row in rows]).reshape(-1, 5),
+        labels=torch.tensor([[bool(label)] for of_clip in labels for label in of_clip]).reshape(-1, 1),
+        video_index=torch.arange(len(values)),
+        box_index=torch.zeros(len(rows), dtype=torch.int64),
+    )
+
+
+class BoxSquares:
+    """(w x + b - label) squared of each box's clip, meant over the boxes."""
+
+    def losses(self, model, batch, rng):
+        out = model(batch.video[batch.boxes[:, 0].long(), :1, 0, 0, 0])
+        return {"loss": ((out - batch.labels.float()) ** 2).sum() / max(len(out), 1)}
+
+
+def test_the_mean_of_a_step_is_over_the_boxes_of_its_passes(tmp_path):
+    """Three clips with 3, 1 and no boxes, in one pass and in three."""
+    values, labels = [1.0, 3.0, 5.0], [[0, 1, 1], [0], []]
+    one, other = line(1.0, 0.0), line(1.0, 0.0)
+    run(tmp_path / "a", one, [boxes_of(values, labels)], plan(clips_per_step=3), task=BoxSquares())
+    alone = [boxes_of([value], [of_clip]) for value, of_clip in zip(values, labels, strict=True)]
+    run(tmp_path / "b", other, alone, plan(passes_per_step=3, clips_per_step=3), task=BoxSquares())
+    # Errors 1, 0, 0 and 3: gradients of w (2 * 1 * 1 + 2 * 3 * 3) / 4 = 5, of b 2 * 4 / 4 = 2.
+    for model in (one, other):
+        assert (model.weight.item(), model.bias.item()) == pytest.approx((0.5, -0.2))
+    assert [entry["loss"] for part in "ab" for entry in logged(tmp_path / part)] == pytest.approx([2.5, 2.5])
+
+
+def test_a_step_without_any_box_is_left_out(tmp_path):
+    model = line(1.0, 0.0)
+    run(tmp_path, model, [boxes_of([2.0], [[]])], plan(clips_per_step=1), task=BoxSquares())
+    assert model.weight.item() == 1
+    reasons = [entry["reason"] for entry in all_logged(tmp_path) if entry["kind"] == "skipped"]
+    assert reasons == ["there is no box in its clips"]
 
 
 @pytest.mark.parametrize("scaled", [False, True])
