@@ -1,7 +1,11 @@
-"""Three machines, one of which is cut off: three network namespaces on a bridge, each with an address of its own."""
+"""Three machines, one of which is cut off: three network namespaces on a bridge, each with an address of its own.
+
+Where namespaces may not be made, the second test stays: three commands that meet on loopback, one of which is frozen.
+"""
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -131,3 +135,49 @@ def test_a_machine_is_cut_off_and_the_training_goes_on_later(
     told = "".join(said.read_text() for said in again)
     assert told.count(f"from {kept[-1]}") == 1, told
     assert list_checkpoints(run / "checkpoints")[-1].name == "checkpoint_epoch_00040.pyth"
+
+
+@pytest.mark.slow
+def test_a_machine_freezes_and_the_training_goes_on_later(config_file: Path, tmp_path: Path) -> None:
+    def begin(name: str) -> list[subprocess.Popen[bytes]]:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+        command = [
+            sys.executable, str(ROOT / "tools" / "run_net.py"), "--cfg", str(config_file), "TEST.ENABLE", "False",
+            "LOG_PERIOD", "1", "TRAIN.BATCH_SIZE", "2", "SOLVER.MAX_EPOCH", "40", "TRAIN.EVAL_PERIOD", "40",
+            "DISTRIBUTED.TIMEOUT", str(TIMEOUT), "--init_method", address, "--num_shards", "3", "--shard_id",
+        ]  # fmt: skip
+        return [
+            subprocess.Popen(
+                [*command, str(number)],
+                stdout=(tmp_path / f"{name}{number}").open("wb"),
+                stderr=subprocess.STDOUT,
+                env=os.environ | {"OMP_NUM_THREADS": "1"},
+                start_new_session=True,
+            )
+            for number in range(3)
+        ]
+
+    run = tmp_path / "run"
+    processes = begin("said")
+    try:
+        wait_for('"step": 10,', run / "log.jsonl", 150)
+        os.killpg(processes[2].pid, signal.SIGSTOP)
+        began = time.monotonic()
+        assert [process.wait(timeout=TIMEOUT + 30) for process in processes[:2]] == [2, 2]
+        print(f"all others ended after {time.monotonic() - began:.1f} s, with a time-out of {TIMEOUT:.0f} s")
+    finally:
+        end(processes)
+    for number in range(2):
+        (sentence,) = [
+            line for line in (tmp_path / f"said{number}").read_text().splitlines() if line.startswith("error: ")
+        ]
+        assert "nothing was heard of rank 2" in sentence
+    kept = list_checkpoints(run / "checkpoints")[-1]
+    processes = begin("again")
+    try:
+        assert [process.wait(timeout=200) for process in processes] == [0, 0, 0]
+    finally:
+        end(processes)
+    assert f"from {kept}" in (tmp_path / "again0").read_text()
