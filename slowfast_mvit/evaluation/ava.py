@@ -119,27 +119,25 @@ def evaluate(
     curves, best_ious = [], np.zeros(len(classes))
     for k, (mine, theirs) in enumerate(zip(by_class, truth_by_class, strict=True)):
         rows, truth_rows = found.rows[mine], known.rows[theirs]
-        matches = _best_truth(detections.boxes[rows], found.images[mine], truth.boxes[truth_rows], truth_images[theirs])
+        matches = _best_truth(detections.boxes, rows, found.images[mine], truth.boxes[truth_rows], truth_images[theirs])
         best_ious[k] = matches.ious.max(initial=0.0)
         scores = detections.scores[rows]
         order = np.argsort(scores, kind="stable")[::-1]
         curves.append([_curve(scores, order, _right(len(rows), matches, iou), len(truth_rows)) for iou in ious])
 
+    by_iou = tuple(zip(*curves, strict=True))
     with_boxes = np.unique(found.images)
     with_truth = np.unique(known.images)
     return AvaResult(
         classes=tuple(classes),
         ious=tuple(float(iou) for iou in ious),
         average_precisions=np.array(
-            [
-                [_area(of_class[i], len(truth_by_class[k])) for k, of_class in enumerate(curves)]
-                for i in range(len(ious))
-            ]
+            [[_area(one, len(rows)) for one, rows in zip(row, truth_by_class, strict=True)] for row in by_iou]
         ),
         num_truth=np.array([len(rows) for rows in truth_by_class]),
         num_detections=np.array([len(rows) for rows in by_class]),
         best_ious=best_ious,
-        curves=tuple(zip(*curves, strict=True)),
+        curves=by_iou,
         images_of_truth=len(with_truth),
         images_of_detections=len(with_boxes),
         images_of_both=len(np.intersect1d(known.image_keys[with_truth], found.image_keys[with_boxes])),
@@ -245,17 +243,22 @@ class _Matches:
     ious: np.ndarray
 
 
-def _best_truth(boxes: np.ndarray, images: np.ndarray, truth: np.ndarray, truth_images: np.ndarray) -> _Matches:
+def _best_truth(
+    boxes: np.ndarray, rows: np.ndarray, images: np.ndarray, truth: np.ndarray, truth_images: np.ndarray
+) -> _Matches:
     """The annotated box of the highest IoU for every detection of one class whose image has any, the first of equals.
 
     Args:
-        boxes: [N, 4], with ``images`` [N], ascending.
+        boxes: of all detections, [.., 4]; few of a class meet truth, and only theirs are looked up.
+        rows: places of the class's detections in ``boxes``, [N], with ``images`` [N], ascending.
         truth: [M, 4], with ``truth_images`` [M], ascending.
     """
     first = np.searchsorted(truth_images, images, side="left")
     counts = np.searchsorted(truth_images, images, side="right") - first
     some = np.flatnonzero(counts)
-    parts = [_best_of(boxes, truth, part, first[part], counts[part]) for part in _portions(some, counts[some])]
+    parts = [
+        (part, *_best_of(boxes[rows[part]], truth, first[part], counts[part])) for part in _portions(some, counts[some])
+    ]
     if not parts:
         return _Matches(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0))
     return _Matches(*(np.concatenate(column) for column in zip(*parts, strict=True)))
@@ -270,16 +273,16 @@ def _portions(rows: np.ndarray, counts: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _best_of(
-    boxes: np.ndarray, truth: np.ndarray, rows: np.ndarray, first: np.ndarray, counts: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each detection's ``counts`` annotated boxes from ``first`` on: ``rows``, places of the best, their IoUs."""
+    boxes: np.ndarray, truth: np.ndarray, first: np.ndarray, counts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """For each of some boxes [P, 4], the best of the ``counts`` annotated ones from ``first`` on: their places and IoUs."""
     starts = np.cumsum(counts) - counts
     pair_truth = np.arange(counts.sum()) + np.repeat(first - starts, counts)
-    ious = _iou(np.repeat(boxes[rows], counts, axis=0), truth[pair_truth])
+    ious = _iou(np.repeat(boxes, counts, axis=0), truth[pair_truth])
     best = np.maximum.reduceat(ious, starts)
     winners = np.flatnonzero(ious == np.repeat(best, counts))
-    # Of several equals, the first in the detection's stretch of pairs.
-    return rows, pair_truth[winners[np.searchsorted(winners, starts)]], best
+    # Of several equals, the first in the box's stretch of pairs.
+    return pair_truth[winners[np.searchsorted(winners, starts)]], best
 
 
 def _iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
