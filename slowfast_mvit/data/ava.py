@@ -306,13 +306,14 @@ def _labelled_by_overlap(
     keys = np.array([place.get(name, -1) for name in ours.names])[ours.videos].astype(np.int64) << 32 | ours.seconds
     truth_keys = truth.videos.astype(np.int64) << 32 | truth.seconds
     order, truth_order = np.argsort(keys, kind="stable"), np.argsort(truth_keys, kind="stable")
+    in_order = truth_keys[truth_order]
+    begins = np.flatnonzero(np.concatenate(([True], np.diff(keys[order]) != 0)))
+    first = np.searchsorted(in_order, keys[order[begins]], side="left")
+    stop = np.searchsorted(in_order, keys[order[begins]], side="right")
     taken, columns = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
-    bounds = np.flatnonzero(np.diff(keys[order])) + 1
-    for mine in np.split(order, bounds) if len(order) else []:
-        first, stop = np.searchsorted(truth_keys[truth_order], [keys[mine[0]], keys[mine[0]] + 1])
-        theirs = truth_order[first:stop]
-        if not len(theirs) or keys[mine[0]] < 0:
-            continue
+    for key in np.flatnonzero(first < stop):
+        mine = order[begins[key] : begins[key + 1] if key + 1 < len(begins) else None]
+        theirs = truth_order[first[key] : stop[key]]
         pairs = overlaps(ours.boxes[mine], truth.boxes[theirs])
         # Rows of one person have the same corners and so the same overlap.
         best = pairs == pairs.max(axis=1, keepdims=True)

@@ -8,12 +8,15 @@ and height. Seconds are whole, in any spelling (0902, 902, 902.0).
 """
 
 import csv
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from slowfast_mvit.errors import UserError
 
@@ -21,6 +24,11 @@ COLUMNS = ("video", "second", "x1", "y1", "x2", "y2", "action", "score")
 _NEEDED, _CORNERS = COLUMNS[:6], COLUMNS[2:6]
 _NO_ACTION = ("", "-1")
 _PIECE = 100_000  # rows that are converted at once
+_LARGEST = 2**31
+# From 3.1 on pandas reads the nearest number by default, and its option for that is on the way out.
+_EXACT: dict[str, Any] = (
+    {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
+)
 _MARGIN = 0.01
 """Corners may lie this far outside 0..1, by rounding or by a detector's wish; they are clipped. AVA's do not."""
 
@@ -66,26 +74,94 @@ def read_boxes(path: Path, *, detected: bool) -> BoxRows:
         UserError: with file and line, for no such file, missing columns or fields, words in place of numbers, seconds that are
             not whole, NaN; and for lists without boxes of that kind.
     """
-    videos, actions = dict[str, int](), dict[str, int]()
-    pieces = []
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = csv.reader(file)
-            numbered: Iterator[tuple[int, list[str]]] = ((lines.line_num, row) for row in lines if any(row))
-            first = next(numbered, None)
-            if first is None:
-                raise UserError(f"{path} is empty: it should hold lines of {','.join(COLUMNS)}")
-            places = _header(first[1], path)
-            if places is None:
-                numbered = chain([first], numbered)
-            while piece := list(islice(numbered, _PIECE)):
-                pieces.append(_convert(piece, places, detected, path, videos, actions))
+        rows = _plain(path, detected)
+        return _row_by_row(path, detected) if rows is None else rows
     except FileNotFoundError:
         raise UserError(f"there is no box list {path}: set AVA.ANNOTATION_DIR and the names of its files") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not a text file in UTF-8 ({error.reason} at byte {error.start})") from error
     except csv.Error as error:
         raise UserError(f"{path} is no CSV file: {error}") from error
+
+
+def _plain(path: Path, detected: bool) -> BoxRows | None:
+    """A list without header, quotes, gaps and faults, through pandas' C reader: AVA's have a million lines. Else None."""
+    text = path.read_bytes()
+    first = text.partition(b"\n")[0]
+    num_fields, needed = first.count(b",") + 1, len(COLUMNS) if detected else len(COLUMNS) - 1
+    if b'"' in text or not needed <= num_fields <= len(COLUMNS) or b"second" in first.lower():
+        return None
+    numbers = ("second", *_CORNERS, *(["score"] if detected else []))
+    kinds = dict.fromkeys(numbers, "float64") | dict.fromkeys(("video", "action"), "category")
+    names = COLUMNS[:num_fields]
+    try:
+        table = pd.read_csv(
+            io.BytesIO(text),
+            header=None,
+            names=names,
+            usecols=names[:needed],
+            dtype=kinds,
+            na_filter=False,
+            low_memory=False,
+            encoding="utf-8-sig",
+            **_EXACT,
+        )
+    except ValueError:  # pandas' errors of parsing are of this kind
+        return None
+    values = {name: table[name].to_numpy() for name in numbers}
+    seconds, videos, actions = values["second"], table["video"].cat, table["action"].cat
+    if (
+        len(table) != len(text.rstrip().splitlines())
+        or text.count(b",") != len(table) * (num_fields - 1)
+        or not all(np.isfinite(column).all() for column in values.values())
+        or (seconds != np.floor(seconds)).any()
+        or np.abs(seconds).max() >= _LARGEST
+        or not all(isinstance(name, str) for name in videos.categories)  # digits alone were read as numbers
+    ):
+        return None
+    video_names, video_places = _by_appearance(videos)
+    actions_written, action_places = _by_appearance(actions)
+    known = [text for text in actions_written if text not in _NO_ACTION]
+    places = np.array([known.index(text) if text in known else -1 for text in actions_written], dtype=np.int32)
+    return BoxRows(
+        video_names=tuple(video_names),
+        action_names=tuple(known),
+        source=str(path),
+        videos=video_places,
+        seconds=seconds.astype(np.int32),
+        boxes=np.stack([values[name] for name in _CORNERS], axis=1),
+        actions=places[action_places],
+        scores=values["score"] if detected else np.full(len(table), np.nan),
+        lines=np.arange(1, len(table) + 1, dtype=np.int32),
+    )
+
+
+def _by_appearance(column: Any) -> tuple[list[str], np.ndarray]:
+    """The texts of a categorical column as they first appear, and the place of each row's among them, int32 [N]."""
+    codes = column.codes.to_numpy()
+    present, first = np.unique(codes, return_index=True)
+    order = np.argsort(first)
+    place = np.empty(len(column.categories), dtype=np.int32)
+    place[present[order]] = np.arange(len(order))
+    return [str(column.categories[code]).strip() for code in present[order]], place[codes]
+
+
+def _row_by_row(path: Path, detected: bool) -> BoxRows:
+    """Any list, or the line at fault."""
+    videos, actions = dict[str, int](), dict[str, int]()
+    pieces = []
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        lines = csv.reader(file)
+        numbered: Iterator[tuple[int, list[str]]] = ((lines.line_num, row) for row in lines if any(row))
+        first = next(numbered, None)
+        if first is None:
+            raise UserError(f"{path} is empty: it should hold lines of {','.join(COLUMNS)}")
+        places = _header(first[1], path)
+        if places is None:
+            numbered = chain([first], numbered)
+        while piece := list(islice(numbered, _PIECE)):
+            pieces.append(_convert(piece, places, detected, path, videos, actions))
     joined = [np.concatenate(columns) for columns in zip(*pieces, strict=True)]
     if not joined or not len(joined[0]):
         kind, other = ("detected", "without") if detected else ("annotated", "with")
@@ -201,7 +277,7 @@ def _numbers(texts: list[str], name: str, lines: Sequence[int], path: Path, whol
         values = np.array(texts, dtype=np.float64)
     except ValueError:
         values = np.array([_number_or_nan(text) for text in texts])
-    wrong = ~np.isfinite(values) | (whole & (values != np.floor(values))) | (np.abs(values) >= 2**31)
+    wrong = ~np.isfinite(values) | (whole & (values != np.floor(values))) | (np.abs(values) >= _LARGEST)
     if wrong.any():
         at = int(np.argmax(wrong))
         kind = "a whole number: boxes are annotated and scored at whole seconds" if whole else "a number"
