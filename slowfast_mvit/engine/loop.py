@@ -227,9 +227,14 @@ def fit(
             if ours.stop:
                 bar.close()
                 course.stop(position)
-            if ours.checkpoint and step + 1 < plan.steps_per_epoch:
+            if ours.checkpoint and not skipped and step + 1 < plan.steps_per_epoch:
                 course.save(position)
         bar.close()
+        if skipped > 1 and not scaler.is_enabled():  # one may be bad luck; after more, the weights would be saved in ruins
+            raise UserError(
+                f"the last {skipped} steps, up to the end of epoch {epoch + 1}, were left out because something was not "
+                "finite: lower SOLVER.BASE_LR or clip gradients (SOLVER.CLIP_GRAD_L2NORM); the last checkpoint is intact"
+            )
         course.after_epoch(position, _means(sums, schedule(epoch + 1 - 1 / plan.steps_per_epoch)))
         clock.restart()
 

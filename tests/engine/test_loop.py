@@ -587,3 +587,15 @@ def test_the_scale_changes_no_step(tmp_path):
     scaled = fit_scaled(tmp_path / "a", torch.amp.GradScaler("cpu", init_scale=256.0), 3)[0]
     plain = fit_scaled(tmp_path / "b", None, 3)[0]
     assert torch.equal(scaled.weight, plain.weight) and torch.equal(scaled.bias, plain.bias)
+
+
+def test_an_epoch_does_not_end_in_ruins(tmp_path):
+    """One step may be left out at its end, two are a reason to stop before anything is saved."""
+    good, ruined = batch([1.0], [2]), batch([math.nan], [2])
+    three, course = plan(steps_per_epoch=3, clips_per_step=1), Course(save_at=(1, 2))
+    run(tmp_path, line(), [good, good, ruined], three, course=course)
+    assert len(course.ended) == 1 and len(course.saved) == 2
+    course = Course(save_at=(1, 2))
+    with pytest.raises(UserError, match="the last 2 steps, up to the end of epoch 1, were left out"):
+        run(tmp_path, line(), [good, ruined, ruined], three, course=course)
+    assert not course.ended and [position.step for position in course.saved] == [1]

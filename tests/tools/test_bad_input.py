@@ -139,10 +139,6 @@ def test_gpu_that_is_not_there(failing) -> None:
     assert "set NUM_GPUS 0" in failing("NUM_GPUS", "1")
 
 
-def test_setting_of_a_later_version(failing) -> None:
-    assert "TENSORBOARD.ENABLE" in failing("TENSORBOARD.ENABLE", "True")
-
-
 def test_missing_config(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_net.main(["--cfg", "nowhere.yaml"]) == 2
     assert "nowhere.yaml" in capsys.readouterr().err
