@@ -359,7 +359,7 @@ def _key_frames(
 ) -> AvaList:
     """The list of rows with the outputs of their actions, whose seconds are within ``span`` (both ends)."""
     source = _sources(rows for rows, _ in tables)
-    wanted = tuple(dict.fromkeys(name for rows, _ in tables for name in rows.video_names))
+    wanted = tuple(dict.fromkeys(rows.video_names[v] for rows, _ in tables for v in np.unique(rows.videos)))
     videos = find_videos(files.frame_dir, wanted, files.frame_lists, must_exist=must_exist)
     all_rows = _joined(tables, videos.names)
     first, last = span or (-(2**31), 2**31)

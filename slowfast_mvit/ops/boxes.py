@@ -32,7 +32,7 @@ def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
     meet = (high - low).clip(0).prod(axis=2)
     union = _areas(boxes)[:, None] + _areas(others)[None] - meet
-    return np.divide(meet, union, out=np.zeros_like(meet), where=meet > 0)
+    return np.divide(meet, union, out=np.zeros(meet.shape), where=meet > 0)
 
 
 def _areas(boxes: np.ndarray) -> np.ndarray:

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from slowfast_mvit.ops.temporal import (
     clip_indices,
     clip_span,
+    key_frame_indices,
+    nearest_frames,
     random_segment_indices,
     random_start,
     segment_bounds,
@@ -270,3 +272,48 @@ def test_random_frames_of_segments(frames, segments, seed):
     )
     assert indices.shape == (segments,)
     assert (indices >= bounds[:-1]).all() and (indices <= bounds[1:]).all()
+
+
+# Key frames
+
+
+def official_key_frame(centre, num_frames, rate, length):
+    """PySlowFast's rule at 30 frames a second, as parity facts 11.4 state it."""
+    indices = range(centre - num_frames * rate // 2, centre + num_frames * rate // 2, rate)
+    return [min(max(index, 0), length - 1) for index in indices][:num_frames]
+
+
+@pytest.mark.parametrize(("num_frames", "rate"), [(16, 4), (32, 3), (40, 3), (8, 8), (5, 3)])
+@pytest.mark.parametrize("second", [0, 1, 2, 450, 898, 900])
+def test_key_frames_at_30_frames_a_second(num_frames, rate, second):
+    length = 27000
+    found = key_frame_indices(np.arange(length) / 30, second, num_frames, rate, 30)
+    assert found.tolist() == official_key_frame(second * 30, num_frames, rate, length)
+
+
+def test_key_frame_worked_by_hand():
+    found = key_frame_indices(np.arange(100) / 30, 2, 4, 3, 30)  # centre 60, from 54 in steps of 3
+    assert (found.tolist(), found.dtype) == ([54, 57, 60, 63], np.int64)
+
+
+def test_key_frames_at_other_rates():
+    # 25 frames a second: times 1.8, 1.9, 2.0, 2.1 lie between frames 45, 47.5, 50, 52.5; of two as near, the earlier.
+    assert key_frame_indices(np.arange(100) / 25, 2, 4, 3, 30).tolist() == [45, 47, 50, 52]
+    assert key_frame_indices(np.arange(100) / 15, 2, 4, 3, 30).tolist() == [27, 28, 30, 31]
+    assert key_frame_indices(np.arange(200) / 60, 2, 4, 3, 30).tolist() == [108, 114, 120, 126]
+
+
+def test_key_frames_of_a_video_with_a_pause():
+    times = np.concatenate((np.arange(10) / 10, 3 + np.arange(10) / 10))  # nothing between 0.9 s and 3 s
+    assert key_frame_indices(times, 2, 4, 30, 30).tolist() == [0, 9, 10, 10]  # 0, 1, 2 (nearer to 3.0), 3 s
+
+
+def test_nearest_of_a_single_frame():
+    assert nearest_frames(np.zeros(1), np.array([-3.0, 0.0, 8.0])).tolist() == [0, 0, 0]
+
+
+@given(st.lists(st.integers(0, 400), min_size=1, max_size=30, unique=True), st.lists(st.integers(-50, 500), min_size=1))
+def test_nearest_frames(times, wanted):
+    times, wanted = np.sort(times) / 8, np.array(wanted) / 8
+    expected = [int(np.argmin(np.abs(times - time))) for time in wanted]  # argmin takes the first of equals
+    assert nearest_frames(times, wanted).tolist() == expected
