@@ -18,6 +18,7 @@ from slowfast_mvit.data.ava import (
 from slowfast_mvit.data.ava_csv import BoxRows
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.evaluation.ava_boxes import ActionBoxes, ActionClass, KeySeconds
+from slowfast_mvit.evaluation.ava_files import read_exclusions
 from slowfast_mvit.evaluation.ava_label_map import read_label_map
 
 VALIDATED_SECONDS = (
@@ -107,6 +108,12 @@ def truth_of(rows: BoxRows, actions: Actions) -> ActionBoxes:
     known = columns >= 0
     at = KeySeconds(rows.videos[known], rows.video_names, rows.seconds[known])
     return ActionBoxes(at, rows.boxes[known], (columns[known] + 1).astype(np.int32))
+
+
+def excluded_seconds(config: Config) -> KeySeconds | None:
+    """Seconds that are not scored; None where AVA.EXCLUSION_FILE is empty."""
+    path = _file(config, "EXCLUSION_FILE")
+    return read_exclusions(path) if path else None
 
 
 def _label_map(config: Config) -> tuple[ActionClass, ...]:

@@ -4,23 +4,24 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from slowfast_mvit.batches import ClipBatch, UnreadableVideo, VideoViews
-from slowfast_mvit.build.data import has_split, multi_view_videos, single_tests, videos_of, view_protocol
+from slowfast_mvit.batches import AvaBatch, AvaViews, ClipBatch, UnreadableVideo, VideoViews
+from slowfast_mvit.build.data import has_split, single_tests
 from slowfast_mvit.build.fingerprint import check_same, fingerprint_of, hash_weights
-from slowfast_mvit.build.images import scored_classes
+from slowfast_mvit.build.kinds import AnyList, AnyProtocol, list_of, protocol_of, to_test
 from slowfast_mvit.build.model import build_model
+from slowfast_mvit.build.parts import ToTest
 from slowfast_mvit.build.precision import precision_of
-from slowfast_mvit.build.run import RunFolder, classification_of, weights_to_test
+from slowfast_mvit.build.run import RunFolder, weights_to_test
 from slowfast_mvit.config.schema import Config
-from slowfast_mvit.data.imagenet import ImageList
-from slowfast_mvit.data.lists import LabelledList, VideoList
+from slowfast_mvit.data.lists import LabelledList
 from slowfast_mvit.data.loader import views_of
 from slowfast_mvit.data.video import VideoError
 from slowfast_mvit.engine.distributed import World
@@ -31,26 +32,11 @@ from slowfast_mvit.engine.parallel import is_sharded
 from slowfast_mvit.engine.rounds import SECONDS, Rounds
 from slowfast_mvit.engine.stopping import StopRequest
 from slowfast_mvit.errors import UserError
+from slowfast_mvit.evaluation.ava_views import BoxResult
 from slowfast_mvit.evaluation.journal import Journal
-from slowfast_mvit.evaluation.metrics import in_words, metrics_of
-from slowfast_mvit.evaluation.multilabel import average_precisions
-from slowfast_mvit.evaluation.multiview import (
-    MultiViewEvaluator,
-    MultiViewResult,
-    VideoRows,
-    ViewProtocol,
-    batches_of_views,
-)
-from slowfast_mvit.evaluation.predictions import (
-    classes_table,
-    clips_table,
-    unreadable_table,
-    videos_table,
-    write_csv,
-    write_json,
-    write_probabilities,
-    write_results,
-)
+from slowfast_mvit.evaluation.metrics import in_words
+from slowfast_mvit.evaluation.multiview import MultiViewResult, ViewProtocol
+from slowfast_mvit.evaluation.predictions import unreadable_table, write_csv, write_json
 from slowfast_mvit.weights.load import load_weights
 from slowfast_mvit.weights.report import log_report
 
@@ -62,7 +48,7 @@ _LESS_MEMORY = "lower TEST.BATCH_SIZE, or set MODEL.PRECISION bfloat16"
 class Tested:
     """Scores of the videos that could be read, and the others with their causes."""
 
-    result: MultiViewResult
+    result: MultiViewResult | BoxResult
     unreadable: tuple[UnreadableVideo, ...]
 
 
@@ -96,7 +82,7 @@ def run_test(
     torch.manual_seed(config.RNG_SEED)
     model = build_model(config)
     label_names = _load_tested(config, model, folder, world, trained, random_weights=random_weights)
-    videos = videos_of(config, "test", label_names)
+    videos = list_of(config, "test", label_names)
     if config.TEST.DATASET == "ssv2" and not has_split(config, "test") and world.is_main:
         _LOG.info(
             "%s has no labelled test split: testing on the validation videos, as published results do",
@@ -111,11 +97,13 @@ def run_test(
     journals: list[Journal] = []
     with StopRequest() as stop:
         for test in tests:
-            protocol = view_protocol(test)
+            protocol = protocol_of(test, "test")
             fingerprint = fingerprint_of(test, weights, videos, protocol, precision)
             check_same(fingerprint, world)
             output = _output(config, folder, protocol, alone=len(tests) == 1)
-            journals += [Journal(output.predictions / "unfinished", fingerprint.key)] if config.TEST.RESUME else []
+            kind = to_test(test, videos, protocol, precision, device)
+            unfinished = Journal(output.predictions / "unfinished", fingerprint.key, kind.rows)
+            journals += [unfinished] if config.TEST.RESUME else []
             tested = evaluate_videos(
                 test,
                 model,
@@ -130,7 +118,7 @@ def run_test(
             )
             before = [outcome.metrics for outcome in outcomes]
             outcome = world.mains(
-                None if tested is None else _outcome(test, folder, output, videos, protocol, precision, tested, before)
+                None if tested is None else _outcome(kind, folder, output, videos, protocol, precision, tested, before)
             )
             assert outcome is not None  # it is rank 0's
             if outcome.problem:
@@ -180,32 +168,32 @@ class _Outcome:
 
 
 def _outcome(
-    config: Config,
+    kind: ToTest,
     folder: RunFolder,
     output: "_Output",
     videos: LabelledList,
-    protocol: ViewProtocol,
+    protocol: AnyProtocol,
     precision: str,
     tested: Tested,
     before: list[Mapping[str, object]],
 ) -> _Outcome:
     """Write the files of one test, and ``metrics.json`` of it and those ``before``."""
     try:
-        metrics = _write_files(config, output, videos, protocol, precision, tested)
+        metrics = _write_files(kind, output, videos, protocol, precision, tested)
         write_json(_joined([*before, metrics]), folder.metrics)
     except OSError as error:
         return _Outcome({}, f"{error.filename or output.predictions} cannot be written: {error.strerror or error}")
-    _LOG.info("%s: %s of %d videos", protocol, in_words(metrics), len(tested.result.videos))
+    _LOG.info("%s: %s of %d %s", protocol, in_words(metrics), len(tested.result.videos), kind.items)
     listed = output.predictions / "unreadable.csv"
     if not len(tested.result.videos):
-        return _Outcome(metrics, f"none of the {len(videos)} test videos could be read: see {listed}")
+        return _Outcome(metrics, f"none of the {len(videos)} test {kind.items} could be read: see {listed}")
     if not tested.unreadable:
         return _Outcome(metrics)
     first = tested.unreadable[0]
     return _Outcome(
         metrics,
-        unreadable=f"{len(tested.unreadable)} of {len(videos)} test videos could not be read and count in no metric, for "
-        f"example {first.path} ({first.cause}): see {listed}",
+        unreadable=f"{len(tested.unreadable)} of {len(videos)} test {kind.items} could not be read and {kind.if_unreadable}, "
+        f"for example {first.path} ({first.cause}): see {listed}",
     )
 
 
@@ -236,20 +224,21 @@ class _Output:
     results: Path | None
 
 
-def _output(config: Config, folder: RunFolder, protocol: ViewProtocol, *, alone: bool) -> _Output:
+def _output(config: Config, folder: RunFolder, protocol: AnyProtocol, *, alone: bool) -> _Output:
     """The run's own folder; a test among several has one for itself, and its number of clips in the name of the results."""
-    name = f"{protocol.num_clips}_clip{'s' if protocol.num_clips > 1 else ''}"
     results = _results_path(config, folder)
     if alone:
         return _Output(folder.predictions, results)
+    assert isinstance(protocol, ViewProtocol)  # whose clips differ in number
+    name = f"{protocol.num_clips}_clip{'s' if protocol.num_clips > 1 else ''}"
     return _Output(folder.predictions / name, results and results.with_stem(f"{results.stem}_{name}"))
 
 
 def evaluate_videos(
     config: Config,
     model: nn.Module,
-    videos: VideoList | ImageList,
-    protocol: ViewProtocol,
+    videos: AnyList,
+    protocol: AnyProtocol,
     device: torch.device,
     precision: str,
     title: str,
@@ -266,20 +255,12 @@ def evaluate_videos(
         UserError: on all ranks, if one fails; among others, scores are not finite.
         Stopped: ``stop_signal`` gave the number of a signal on some rank.
     """
-    num_classes = scored_classes(config, videos) if isinstance(videos, ImageList) else config.MODEL.NUM_CLASSES
-    task = replace(classification_of(config, precision), num_scored=num_classes)
+    kind = to_test(config, videos, protocol, precision, device)
     rows, finished = _finished_before(journal, world)
     if len(finished) and world.is_main:
-        _LOG.info("%s: %d of %d videos are finished already", title, len(finished), len(videos))
+        _LOG.info("%s: %d of %d %s are finished already", title, len(finished), len(videos), kind.items)
     share = np.setdiff1d(np.arange(len(videos)), finished)[world.rank :: world.size]
-    evaluator = MultiViewEvaluator(
-        len(videos),
-        num_classes,
-        protocol,
-        keep_probabilities=config.TEST.SAVE_PROBABILITIES,
-        multi_label=config.DATA.MULTI_LABEL,
-        only=None if world.is_main else share,  # rank 0 joins all
-    )
+    evaluator = kind.evaluator(None if world.is_main else share)  # rank 0 joins all
     in_step = is_sharded(model)  # then the ranks do every forward pass together
     rounds = Rounds(
         world,
@@ -289,7 +270,7 @@ def evaluate_videos(
         seconds=0.0 if in_step else SECONDS,
     )
     views = views_of(
-        multi_view_videos(config, videos, protocol.num_clips),
+        kind.dataset,
         share.tolist(),
         num_workers=config.DATA_LOADER.NUM_WORKERS,
         timeout=config.DATA_LOADER.TIMEOUT,
@@ -297,12 +278,12 @@ def evaluate_videos(
     unreadable: list[UnreadableVideo] = []
     readable = _readable(views, videos, unreadable)
     batch_size = max(1, config.TEST.BATCH_SIZE // world.local_size)
-    batches = batches_of_views(readable if in_step else rounds.between(readable), protocol, batch_size, device)
+    batches = kind.batches(readable if in_step else rounds.between(readable), batch_size)
 
     @torch.inference_mode()
-    def predict(batch: ClipBatch) -> Tensor:
+    def predict(batch: ClipBatch | AvaBatch) -> Tensor:
         world.at(f"{title}, video {int(batch.video_index[-1]) + 1} of {len(videos)}")
-        return task.probabilities(model, batch)
+        return kind.predict(model, batch)
 
     model.eval()
     bar = ProgressBar(title, math.ceil(len(share) * protocol.num_views / batch_size), shown=world.is_main)
@@ -313,20 +294,12 @@ def evaluate_videos(
         rounds.fail(error)
     finally:
         bar.close()
-    rounds.finish(idle=(lambda: predict(_blank(config, protocol, device))) if in_step else None)
+    rounds.finish(idle=(lambda: predict(kind.blank())) if in_step else None)
     rows += [] if world.is_main else [evaluator.rows(evaluator.finished())]
     return _gathered(world, evaluator, rows, unreadable)
 
 
-def _blank(config: Config, protocol: ViewProtocol, device: torch.device) -> ClipBatch:
-    """One view of nothing, for a rank that has no views left and takes part in the forward passes of the others."""
-    frames = 1 if config.TEST.DATASET == "imagenet" else config.DATA.NUM_FRAMES
-    video = torch.zeros(1, 3, frames, protocol.crop_size, protocol.crop_size, device=device)
-    zero, seconds = torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.float64)
-    return ClipBatch(video, zero, zero, zero, zero, seconds, seconds)
-
-
-def _finished_before(journal: Journal | None, world: World) -> tuple[list[VideoRows], np.ndarray]:
+def _finished_before(journal: Journal | None, world: World) -> tuple[list[Any], np.ndarray]:
     """The rows of finished videos that this rank is to give, and the indices of all ranks' together.
 
     The first process of each machine reads, since machines may see different folders; a video that several have is the first's.
@@ -339,9 +312,7 @@ def _finished_before(journal: Journal | None, world: World) -> tuple[list[VideoR
     return [part for part in given if len(part)], np.unique(np.concatenate(everyones))
 
 
-def _gathered(
-    world: World, evaluator: MultiViewEvaluator, rows: list[VideoRows], unreadable: list[UnreadableVideo]
-) -> Tested | None:
+def _gathered(world: World, evaluator: Any, rows: list[Any], unreadable: list[UnreadableVideo]) -> Tested | None:
     """What all ranks found, joined in the evaluator of rank 0 and in the order of the list."""
     everyones = world.gather((rows, unreadable))
     if everyones is None:
@@ -354,8 +325,8 @@ def _gathered(
 
 
 def _readable(
-    items: Iterable[VideoViews | UnreadableVideo], videos: LabelledList, unreadable: list[UnreadableVideo]
-) -> Iterator[VideoViews]:
+    items: Iterable[VideoViews | AvaViews | UnreadableVideo], videos: LabelledList, unreadable: list[UnreadableVideo]
+) -> Iterator[VideoViews | AvaViews]:
     """Videos that could be read; the others are logged and put on the list."""
     for item in items:
         if isinstance(item, UnreadableVideo):
@@ -372,32 +343,16 @@ def _readable(
 
 
 def _write_files(
-    config: Config, output: _Output, videos: LabelledList, protocol: ViewProtocol, precision: str, tested: Tested
+    kind: ToTest, output: _Output, videos: LabelledList, protocol: AnyProtocol, precision: str, tested: Tested
 ) -> dict[str, object]:
     """Write the prediction files of one test; returns its metrics."""
-    result, names, label_names, predictions = tested.result, videos.names, videos.label_names, output.predictions
-    write_csv(clips_table(result, names, label_names), predictions / "clips.csv")
-    write_csv(videos_table(result, names, label_names), predictions / "videos.csv")
+    metrics = kind.write(tested.result, output.predictions, output.results)
     if tested.unreadable:
-        write_csv(unreadable_table(tested.unreadable, names), predictions / "unreadable.csv")
+        write_csv(unreadable_table(tested.unreadable, videos.names), output.predictions / "unreadable.csv")
     else:
-        (predictions / "unreadable.csv").unlink(missing_ok=True)  # of an earlier test in this folder
-    if config.TEST.SAVE_PROBABILITIES:
-        write_probabilities(result, names, predictions / "probabilities.npz")
-    else:
-        (predictions / "probabilities.npz").unlink(missing_ok=True)
-    if output.results is not None:
-        # PySlowFast's sum of the views is not divided by their number.
-        factor = protocol.num_views if protocol.ensemble == "sum" else 1
-        write_results(result.scores * factor, result.labels, output.results)
-    if config.DATA.MULTI_LABEL:
-        precisions = average_precisions(result.scores, result.labels)
-        write_csv(classes_table(precisions, result, label_names), predictions / "classes.csv")
-    else:
-        (predictions / "classes.csv").unlink(missing_ok=True)
+        (output.predictions / "unreadable.csv").unlink(missing_ok=True)  # of an earlier test in this folder
     return {
-        **metrics_of(result),
-        "num_videos": len(result.videos),
+        **metrics,
         "num_views": protocol.num_views,
         "num_unreadable": len(tested.unreadable),
         "protocol": str(protocol),

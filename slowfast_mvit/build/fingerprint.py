@@ -9,15 +9,17 @@ from torch import nn
 
 from slowfast_mvit.config.keys import get_value
 from slowfast_mvit.config.schema import Config, all_keys
+from slowfast_mvit.data.ava import AvaList
 from slowfast_mvit.data.imagenet import ImageList
 from slowfast_mvit.data.lists import VideoList
 from slowfast_mvit.engine.distributed import World
 from slowfast_mvit.errors import UserError
+from slowfast_mvit.evaluation.ava_views import BoxProtocol
 from slowfast_mvit.evaluation.multiview import ViewProtocol
 
 _FORMAT = "1"  # changes when the same settings give other scores
 # With the protocol, all that scores follow from; batch size, workers and ranks are not among them.
-_KEYS = ("MODEL.", "MVIT.", "DATA.", "TEST.DATASET", "TEST.SAVE_PROBABILITIES")
+_KEYS = ("MODEL.", "MVIT.", "DATA.", "TEST.DATASET", "TEST.SAVE_PROBABILITIES", "DETECTION.")
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,11 @@ class Fingerprint:
 
 
 def fingerprint_of(
-    config: Config, weights: str, videos: VideoList | ImageList, protocol: ViewProtocol, precision: str
+    config: Config,
+    weights: str,
+    videos: VideoList | ImageList | AvaList,
+    protocol: ViewProtocol | BoxProtocol,
+    precision: str,
 ) -> Fingerprint:
     """The fingerprint of one test; ``weights`` is what :func:`hash_weights` gives."""
     settings = [f"{name} {get_value(config, name)!r}" for name in all_keys() if name.startswith(_KEYS)]
@@ -63,11 +69,16 @@ def check_same(fingerprint: Fingerprint, world: World) -> None:
             )
 
 
-def _hash_list(videos: VideoList | ImageList) -> str:
+def _hash_list(videos: VideoList | ImageList | AvaList) -> str:
     """A hash over paths, names and labels, and over the frames that the list gives one by one."""
     files: list[str | bytes]
     if isinstance(videos, ImageList):
         files, arrays = [*videos.roots], [videos.root_of, videos.files, videos.labels]
+    elif isinstance(videos, AvaList):
+        arrays = [videos.videos.paths, videos.key_videos, videos.key_seconds, videos.starts, videos.boxes]
+        listed = videos.videos.frames
+        files = [*videos.videos.names, str(videos.first_second)]
+        files += [] if listed is None else [listed.folder, listed.packed]
     else:
         arrays = [videos.paths, videos.names, videos.labels]
         files = [] if videos.frames is None else [videos.frames.folder, videos.frames.packed]

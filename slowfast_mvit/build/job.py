@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from slowfast_mvit.build.data import videos_of
 from slowfast_mvit.build.evaluate import run_test
+from slowfast_mvit.build.kinds import list_of
 from slowfast_mvit.build.precision import precision_of
 from slowfast_mvit.build.readiness import refuse_unbuilt
 from slowfast_mvit.build.run import RunFolder, choose_device
@@ -49,7 +49,7 @@ def run_job(
     device = _usable_device(config, world.local_rank)
     # A mistake in any list is said before anything is written, and not when the training is over.
     for split in ("train",) * config.TRAIN.ENABLE + ("test",) * config.TEST.ENABLE:
-        videos_of(config, split)
+        list_of(config, split)
     _fetch_weights(config, world)
     folder = RunFolder(Path(config.OUTPUT_DIR))
     try:

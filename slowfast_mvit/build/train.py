@@ -10,19 +10,19 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from slowfast_mvit.batches import ClipBatch
 from slowfast_mvit.build.bad_videos import BadVideos
 from slowfast_mvit.build.course import TrainingCourse, Validate
-from slowfast_mvit.build.data import has_split, step_plan, train_clips, videos_of, view_protocol
+from slowfast_mvit.build.data import has_split, step_plan
 from slowfast_mvit.build.evaluate import evaluate_videos
+from slowfast_mvit.build.kinds import AnyList, list_of, protocol_of, to_test, to_train
 from slowfast_mvit.build.model import build_model
 from slowfast_mvit.build.precision import precision_of
-from slowfast_mvit.build.run import RunFolder, classification_of
+from slowfast_mvit.build.run import RunFolder
 from slowfast_mvit.build.start import average_of, load_start, position_in, restore_training
 from slowfast_mvit.config.load import dump_config
 from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.imagenet import ImageList
-from slowfast_mvit.data.lists import LabelledList, VideoList
+from slowfast_mvit.data.lists import LabelledList
 from slowfast_mvit.data.loader import StepPlan, StepSampler, training_passes
 from slowfast_mvit.engine.checkpoint import list_checkpoints
 from slowfast_mvit.engine.distributed import World
@@ -32,7 +32,6 @@ from slowfast_mvit.engine.optimizer import layer_decay_groups, make_optimizer, p
 from slowfast_mvit.engine.parallel import bare, is_sharded, shard, spread
 from slowfast_mvit.engine.stopping import StopRequest
 from slowfast_mvit.engine.tensorboard import TensorBoardLog
-from slowfast_mvit.evaluation.metrics import metrics_of
 from slowfast_mvit.evaluation.predictions import write_json
 from slowfast_mvit.ops.schedule import Schedule, make_schedule
 
@@ -64,13 +63,14 @@ def run_training(config: Config, device: torch.device, world: World = World()) -
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
     restore_training(start, optimizer, scaler)
     start = replace(start, content={"label_names": start.label_names})  # the checkpoint's tensors may go
-    videos = videos_of(config, "train", start.label_names)
+    videos = list_of(config, "train", start.label_names)
+    kind = to_train(config, videos, precision)
     validation = _val_videos(config, videos.label_names, world)
     plan = step_plan(config, videos, world.size)
     position = position_in(start.position, plan.steps_per_epoch)
     _announce(config, model, videos, plan, precision, device, world, position)
     if world.is_main:
-        write_json({name: number for number, name in enumerate(videos.label_names)}, folder.labels)
+        write_json({name: number for number, name in enumerate(videos.label_names) if name}, folder.labels)
         if not _is_over(config, position):
             folder.config.write_text(dump_config(config), encoding="utf-8")
     bad_videos = BadVideos(videos, config.DATA.MAX_BAD_VIDEOS)
@@ -83,11 +83,12 @@ def run_training(config: Config, device: torch.device, world: World = World()) -
         rank=world.rank,
     )
     passes = training_passes(
-        train_clips(config, videos),
+        kind.dataset,
         sampler,
         num_workers=config.DATA_LOADER.NUM_WORKERS,
         pin_memory=config.DATA_LOADER.PIN_MEMORY and device.type == "cuda",
         timeout=config.DATA_LOADER.TIMEOUT,
+        collate=kind.collate,
     )
     with ExitStack() as stack:
         log = _open_log(config, folder, world, position, stack)
@@ -111,7 +112,7 @@ def run_training(config: Config, device: torch.device, world: World = World()) -
         stack.enter_context(closing(passes))
         fit(
             model,
-            classification_of(config, precision),
+            kind.task,
             bad_videos.clips_of(passes),
             optimizer,
             schedule_of(config, plan),
@@ -132,7 +133,7 @@ def run_training(config: Config, device: torch.device, world: World = World()) -
             name_of=lambda index: str(videos.names[index]),
             course=course,
             world=world,
-            blank=blank_batch(config) if world.size > 1 else None,
+            blank=kind.blank if world.size > 1 else None,
             scaler=scaler,
             start=position,
         )
@@ -149,16 +150,6 @@ def _open_log(config: Config, folder: RunFolder, world: World, position: Positio
     curves = folder.root / (config.TENSORBOARD.LOG_DIR or f"runs-{config.TRAIN.DATASET}")
     done = position.epoch * position.steps_per_epoch + position.step
     return Logs(log, stack.enter_context(TensorBoardLog(curves, done)))
-
-
-def blank_batch(config: Config) -> ClipBatch:
-    """One black clip of the training's shape, without a label that counts: what a rank without clips does its pass with."""
-    frames = 1 if config.TRAIN.DATASET == "imagenet" else config.DATA.NUM_FRAMES
-    side, zero = config.DATA.TRAIN_CROP_SIZE, torch.zeros(1, dtype=torch.int64)
-    labels = torch.zeros(1, config.MODEL.NUM_CLASSES, dtype=torch.bool) if config.DATA.MULTI_LABEL else zero
-    seconds = torch.zeros(1, dtype=torch.float64)
-    video = torch.zeros(1, 3, frames, side, side, dtype=torch.uint8)
-    return ClipBatch(video, labels, zero, zero, zero, seconds, seconds)
 
 
 def learning_rate_factor(config: Config, plan: StepPlan) -> float:
@@ -255,10 +246,10 @@ def _announce(
     )
 
 
-def _val_videos(config: Config, label_names: tuple[str, ...], world: World) -> VideoList | ImageList | None:
+def _val_videos(config: Config, label_names: tuple[str, ...], world: World) -> AnyList | None:
     """The val split, or None where the dataset has none."""
     if has_split(config, "val"):
-        return videos_of(config, "val", label_names)
+        return list_of(config, "val", label_names)
     if world.is_main:
         _LOG.info("%s has no val split: training without validation", config.DATA.PATH_TO_DATA_DIR)
     return None
@@ -266,25 +257,28 @@ def _val_videos(config: Config, label_names: tuple[str, ...], world: World) -> V
 
 def _validation(
     config: Config,
-    videos: VideoList | ImageList | None,
+    videos: AnyList | None,
     device: torch.device,
     precision: str,
     world: World,
     stop: StopRequest,
 ) -> Validate | None:
-    """What gives the metrics of the val split, by one centred clip and one centre crop, on rank 0; None without a split."""
+    """What gives the metrics of the val split, by one centre crop of one clip, on rank 0; None without a split."""
     if videos is None:
         return None
     one_crop = replace(
         config, TEST=replace(config.TEST, DATASET=config.TRAIN.DATASET, NUM_ENSEMBLE_VIEWS=1, NUM_SPATIAL_CROPS=1)
     )
 
+    protocol = protocol_of(one_crop, "val")
+    metrics_of = to_test(one_crop, videos, protocol, precision, device).metrics
+
     def validate(model: nn.Module) -> Mapping[str, float] | None:
         tested = evaluate_videos(
             one_crop,
             model,
             videos,
-            view_protocol(one_crop),
+            protocol,
             device,
             precision,
             "validation",

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
 
+from slowfast_mvit.config.check_ava import AVA_RULES
 from slowfast_mvit.config.check_baselines import BASELINE_RULES
 from slowfast_mvit.config.check_images import IMAGE_RULES, used_datasets
 from slowfast_mvit.config.check_mvit import MVIT_RULES, Rule
@@ -373,5 +374,6 @@ RULES: Mapping[Rule, tuple[str, ...]] = MappingProxyType(
         **MVIT_RULES,
         **BASELINE_RULES,
         **IMAGE_RULES,
+        **AVA_RULES,
     }
 )

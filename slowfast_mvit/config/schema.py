@@ -315,6 +315,15 @@ class Ava:
     TRAIN_PREDICT_BOX_LISTS: tuple[str, ...] = key((), "Detected boxes with labels, added to training")
     TEST_PREDICT_BOX_LISTS: tuple[str, ...] = key(("ava_val_predicted_boxes.csv",), "Detected boxes of the test")
     DETECTION_SCORE_THRESH: float = key(0.9, "Detected boxes below this score are left out", at_least=0, at_most=1)
+    TEST_CENTRE_CROP: bool = key(
+        False, "Test the central square of DATA.TEST_CROP_SIZE instead of whole frames (the paper's center, ours)"
+    )
+    TEST_SHORT_SIDES: tuple[int, ...] = key(
+        (),
+        "Short sides of test frames, each a view whose scores are averaged; empty: DATA.TEST_CROP_SIZE (ours)",
+        at_least=1,
+    )
+    TEST_FLIP: bool = key(False, "Test every view mirrored too, and average (ours)")
     FULL_TEST_ON_VAL: bool = key(False, "Validate on every second instead of every fourth")
     LABEL_MAP_FILE: str = key(
         "ava_action_list_v2.2_for_activitynet_2019.pbtxt",
@@ -322,7 +331,12 @@ class Ava:
     )
     EXCLUSION_FILE: str = key("ava_val_excluded_timestamps_v2.2.csv", "Seconds that are not scored; empty: none")
     GROUNDTRUTH_FILE: str = key("ava_val_v2.2.csv", "Annotated boxes of the test; empty: nothing is scored")
-    IMG_PROC_BACKEND: str = key("cv2", "No effect here: there is one way to resize frames", choices=("cv2", "pytorch"))
+    IMG_PROC_BACKEND: str = key(
+        "cv2",
+        "How PySlowFast draws the short side of training frames: cv2 uniformly in its inverse, pytorch uniformly unless "
+        "DATA.INV_UNIFORM_SAMPLE. Frames are resized in one way here",
+        choices=("cv2", "pytorch"),
+    )
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import DataLoader, Sampler
 
-from slowfast_mvit.batches import TrainPass, UnreadableVideo, VideoViews, collate_clips
+from slowfast_mvit.batches import AvaViews, TrainPass, UnreadableVideo, VideoViews, collate_clips
 from slowfast_mvit.data.clips import SampleKey
 from slowfast_mvit.data.watchdog import Roll, Stalled, WatchedDataset, attended
 from slowfast_mvit.errors import UserError
@@ -87,7 +87,13 @@ class StepSampler(Sampler[list[SampleKey]]):
 
 
 def training_passes(
-    dataset: WatchedDataset, sampler: StepSampler, *, num_workers: int, pin_memory: bool, timeout: float = 0.0
+    dataset: WatchedDataset,
+    sampler: StepSampler,
+    *,
+    num_workers: int,
+    pin_memory: bool,
+    timeout: float = 0.0,
+    collate: Callable[[Any], TrainPass] = collate_clips,
 ) -> Generator[TrainPass, None, None]:
     """Forward passes of training clips in the sampler's order. Close it, and its workers end.
 
@@ -100,11 +106,12 @@ def training_passes(
         num_workers: processes that read; 0: this one does, and a video that hangs it hangs it.
         pin_memory: batches in page-locked memory.
         timeout: seconds that a worker may be at one video while its pass is waited for; 0: for ever.
+        collate: items to a pass.
 
     Raises:
         UserError: a worker has died, or twice in a row nothing comes though all are idle.
     """
-    settings: dict[str, Any] = {"collate_fn": collate_clips, "num_workers": num_workers, "pin_memory": pin_memory}
+    settings: dict[str, Any] = {"collate_fn": collate, "num_workers": num_workers, "pin_memory": pin_memory}
     if not num_workers:
         yield from DataLoader(dataset, batch_sampler=sampler, **settings)  # type: ignore[arg-type]  # it has all that is used
         return
@@ -131,7 +138,7 @@ def training_passes(
 
 def views_of(
     dataset: WatchedDataset, videos: Sequence[int], *, num_workers: int, timeout: float = 0.0
-) -> Generator[VideoViews | UnreadableVideo, None, None]:
+) -> Generator[VideoViews | AvaViews | UnreadableVideo, None, None]:
     """These videos of the set with all their views, one at a time and in order. Close it, and its workers end.
 
     Batches are made of views later, on the device. Arguments are those of :func:`training_passes`.

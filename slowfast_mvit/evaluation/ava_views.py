@@ -27,6 +27,7 @@ class BoxProtocol:
         crop_size: side of the central square that is tested; 0: whole frames.
         flip: test each view mirrored, too.
         mean, std: per channel, in 0..1.
+        every: seconds that are divisible by it are tested, and count.
     """
 
     short_sides: tuple[int, ...]
@@ -34,6 +35,7 @@ class BoxProtocol:
     flip: bool
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    every: int = 1
 
     @property
     def num_views(self) -> int:
@@ -43,7 +45,8 @@ class BoxProtocol:
     def __str__(self) -> str:
         sides = f"short side {', '.join(map(str, self.short_sides))}"
         area = f"centre crop {self.crop_size}" if self.crop_size else "whole frames"
-        return f"{area}, {sides}{', and mirrored' if self.flip else ''}"
+        seconds = f", seconds divisible by {self.every}" if self.every > 1 else ""
+        return f"{area}, {sides}{', and mirrored' if self.flip else ''}{seconds}"
 
 
 @dataclass(frozen=True)

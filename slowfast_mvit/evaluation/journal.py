@@ -1,8 +1,8 @@
 """Finished videos of a test on the disk, so that a test that was cut off goes on from them.
 
 Every few seconds each rank puts the rows of the videos that it has finished since into a file of its own, a part: the SHA-256
-of what follows, then an NPZ of :class:`multiview.VideoRows`. Its name begins with the key of the test, which stands for
-everything that scores depend on.
+of what follows, then an NPZ of its rows (:class:`multiview.VideoRows`, :class:`ava_views.BoxScores`). Its name begins with the
+key of the test, which stands for everything that scores depend on.
 """
 
 import contextlib
@@ -12,10 +12,12 @@ import logging
 import os
 import uuid
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from slowfast_mvit.errors import UserError
+from slowfast_mvit.evaluation.ava_views import BoxEvaluator
 from slowfast_mvit.evaluation.multiview import MultiViewEvaluator, VideoRows
 from slowfast_mvit.evaluation.predictions import write_whole
 
@@ -30,14 +32,16 @@ class Journal:
     Args:
         folder: made when the first part is written.
         key: of the test, usable in a file name; parts with another key are of another test.
+        rows: type of the rows that its evaluator gives.
     """
 
-    def __init__(self, folder: Path, key: str) -> None:
+    def __init__(self, folder: Path, key: str, rows: type[Any] = VideoRows) -> None:
         self.folder = folder
         self.key = key
+        self._rows = rows
         self._kept = np.empty(0, dtype=np.int64)
 
-    def read(self) -> list[VideoRows]:
+    def read(self) -> list[Any]:
         """The rows of all parts of this test; damaged parts are passed with a warning, those of another test removed."""
         files = self._files()
         mine = [path for path in files if path.name.startswith(f"{self.key}-")]
@@ -49,9 +53,9 @@ class Journal:
             _LOG.info(
                 "%s: removed what another test, which was not finished, has left (%d parts)", self.folder, num_parts
             )
-        return [rows for path in mine if (rows := _read(path)) is not None]
+        return [rows for path in mine if (rows := _read(path, self._rows)) is not None]
 
-    def keep(self, evaluator: MultiViewEvaluator) -> None:
+    def keep(self, evaluator: MultiViewEvaluator | BoxEvaluator) -> None:
         """Write the videos that ``evaluator`` has finished since this was last called.
 
         Raises:
@@ -89,7 +93,7 @@ class Journal:
         return [self.folder / name for name in names if name.endswith((_SUFFIX, f"{_SUFFIX}.tmp"))]
 
 
-def _read(path: Path) -> VideoRows | None:
+def _read(path: Path, rows: type[Any]) -> Any | None:
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -100,4 +104,4 @@ def _read(path: Path) -> VideoRows | None:
         _LOG.warning("%s is damaged: its videos are tested again", path)
         return None
     with np.load(io.BytesIO(arrays), allow_pickle=False) as stored:
-        return VideoRows(**stored)
+        return rows(**stored)

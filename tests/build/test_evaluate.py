@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 import torch
 
-from slowfast_mvit.build import evaluate
+from slowfast_mvit.build import clips, evaluate
 from slowfast_mvit.build.data import videos_of, view_protocol
 from slowfast_mvit.build.evaluate import evaluate_videos, run_test
 from slowfast_mvit.build.model import build_model
@@ -388,7 +388,7 @@ def test_a_full_disk_is_one_sentence(configured, monkeypatch: pytest.MonkeyPatch
 
     config = configured("run")
     with monkeypatch.context() as patch:
-        patch.setattr(evaluate, "write_csv", full)
+        patch.setattr(clips, "write_csv", full)
         assert one_test(World(), config)[2] == "UserError: clips.csv cannot be written: No space left on device"
     assert one_test(World(), config)[1] == []  # all are finished
     assert (Path(config.OUTPUT_DIR) / "metrics.json").exists()
