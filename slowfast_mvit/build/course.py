@@ -16,7 +16,7 @@ from slowfast_mvit.build.model import build_model
 from slowfast_mvit.build.run import RunFolder
 from slowfast_mvit.config.load import dump_config
 from slowfast_mvit.config.schema import Config
-from slowfast_mvit.engine.checkpoint import checkpoint_path, drop_old, save_checkpoint
+from slowfast_mvit.engine.checkpoint import checkpoint_path, drop_later, drop_old, save_checkpoint
 from slowfast_mvit.engine.distributed import World
 from slowfast_mvit.engine.ema import WeightAverage
 from slowfast_mvit.engine.history import History
@@ -127,6 +127,8 @@ class TrainingCourse:
         else:
             self._agree(lambda: self._save_whole(position))
         self._on_disk, self._saved_at = (position.epoch, position.step), time.monotonic()
+        if self.world.is_main:
+            drop_later(self._path(position), self.config.TASK)
         self._drop_old()
 
     def _save_whole(self, position: Position) -> None:
@@ -149,7 +151,7 @@ class TrainingCourse:
         epoch, train = position.epoch + 1, self.config.TRAIN
         last = epoch == self.config.SOLVER.MAX_EPOCH
         validates = self.validate is not None and (last or epoch % train.EVAL_PERIOD == 0)
-        if epoch not in self.history.rows:
+        if not self.history.is_trained(epoch):
             self.history.add(epoch, means)
             self.log.write("epoch", epoch=epoch, **means)
         if last or validates or epoch % train.CHECKPOINT_PERIOD == 0:

@@ -79,6 +79,13 @@ def load_start(config: Config, folder: RunFolder, model: nn.Module, world: World
         )
     in_parts = will_shard(world, config.DISTRIBUTED.STRATEGY)
     newest = read_newest(folder.checkpoints, config.TASK, moments=not in_parts)
+    read = world.everyones(str(newest[0]) if newest else "")
+    if read.count(read[0]) < len(read):
+        unlike = next(rank for rank, path in enumerate(read) if path != read[0])
+        raise UserError(
+            f"rank 0 has read {read[0]} and rank {unlike} {read[unlike]}, since one of them cannot read the newest checkpoint: "
+            "see its warning, and start the same command again"
+        )
     if newest is None:
         _load_given(config, model)
         return Start()
@@ -102,7 +109,7 @@ def load_start(config: Config, folder: RunFolder, model: nn.Module, world: World
     if world.is_main:
         _LOG.info("going on after %s from %s", in_words(position), path)
     history = History(content.get("history", ()))
-    if position.step:
+    if position.step == position.steps_per_epoch:  # only then are the metrics of these weights
         metrics = read_metrics(folder.epochs, position.epoch + 1)
         if metrics:
             history.validated(position.epoch + 1, metrics)

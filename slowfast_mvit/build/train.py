@@ -30,7 +30,7 @@ from slowfast_mvit.engine.log import JsonLog, Log, Logs, NoLog
 from slowfast_mvit.engine.loop import FitPlan, Position, fit
 from slowfast_mvit.engine.optimizer import layer_decay_groups, make_optimizer, parameter_groups
 from slowfast_mvit.engine.parallel import bare, is_sharded, shard, spread
-from slowfast_mvit.engine.stopping import StopRequest
+from slowfast_mvit.engine.stopping import Stopped, StopRequest
 from slowfast_mvit.engine.tensorboard import TensorBoardLog
 from slowfast_mvit.evaluation.predictions import write_json
 from slowfast_mvit.ops.schedule import Schedule, make_schedule
@@ -137,6 +137,9 @@ def run_training(config: Config, device: torch.device, world: World = World()) -
             scaler=scaler,
             start=position,
         )
+        number = max(world.everyones(stop.number))
+        if number:  # it came after the last step
+            raise Stopped(number, "the training is over; start the same command again for what comes after it")
     return list_checkpoints(folder.checkpoints, config.TASK)[-1]
 
 

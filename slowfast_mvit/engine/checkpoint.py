@@ -130,6 +130,17 @@ def drop_old(folder: Path, keep: int, task: str = "", *, spare: Collection[Path]
             _remove(path)
 
 
+def drop_later(path: Path, task: str = "") -> None:
+    """Remove the checkpoints whose names come after the one just written, which would be taken for the newest.
+
+    They are damaged ones that this training went past, or of an epoch that had more steps, with another batch.
+    """
+    paths = list_checkpoints(path.parent, task)
+    for later in paths[paths.index(path) + 1 :]:
+        _LOG.info("%s is removed: the training went on from before it, to %s", later, path.name)
+        _remove(later)
+
+
 def _remove(path: Path) -> None:
     """Remove a checkpoint; a folder loses its name first, so that none is ever found with half of its files."""
     if not path.is_dir():

@@ -23,13 +23,17 @@ class History:
 
     def add(self, epoch: int, means: Mapping[str, float]) -> None:
         """An epoch (from 1) is trained."""
-        self.rows[epoch] = {"epoch": epoch, **means}
+        self.rows[epoch] = {"epoch": epoch, **means, **self.rows.get(epoch, {})}
 
     def validated(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """An epoch is validated; its first metric is the one that counts."""
         self.rows.setdefault(epoch, {"epoch": epoch}).update(
             {_VALIDATION + name: value for name, value in metrics.items()}
         )
+
+    def is_trained(self, epoch: int) -> bool:
+        """Whether the epoch has means of its training."""
+        return any(name != "epoch" and not name.startswith(_VALIDATION) for name in self.rows.get(epoch, {}))
 
     def is_validated(self, epoch: int) -> bool:
         """Whether the epoch has metrics of a validation."""
@@ -83,4 +87,5 @@ def _numbers(row: Mapping[str, str | Sequence[str] | None]) -> dict[str, float]:
 
 
 def _in_text(value: float) -> str:
-    return str(value) if isinstance(value, int) else f"{value:.9g}"
+    """The number to its last bit: a run that goes on compares it with those of its next epochs."""
+    return str(value) if isinstance(value, int) else repr(float(value)).removesuffix(".0")

@@ -1,7 +1,7 @@
 """Which weights a training starts from, and by which rules."""
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -206,6 +206,26 @@ def test_the_average_goes_on_from_that_of_the_checkpoint(tmp_path, caplog):
         average_of(config, model, restored(config, model))
 
 
+# Ranks
+
+
+@dataclass(frozen=True)
+class Pair(World):
+    """Two ranks, of which this is the first; the other says the same, but that it has read the checkpoint before."""
+
+    def everyones(self, item):
+        return [item, item.replace("00002.pyth", "00001.pyth") if isinstance(item, str) else item]
+
+
+def test_ranks_that_read_different_checkpoints_do_not_begin(tmp_path):
+    config = config_of(tmp_path)
+    for epoch in (0, 1):
+        path = checkpoint_path(tmp_path / "checkpoints", epoch)
+        save_checkpoint(path, {"epoch": epoch, "model_state": model_of(config).state_dict()})
+    with pytest.raises(UserError, match=r"rank 0 has read .*00002\.pyth and rank 1 .*00001\.pyth, since one of them"):
+        load_start(config, RunFolder(tmp_path), model_of(config), Pair())
+
+
 # Places
 
 
@@ -234,4 +254,7 @@ def test_a_checkpoint_inside_an_epoch_and_what_was_validated_since(tmp_path):
     (tmp_path / "epochs.csv").write_text("epoch,loss,val_top1_acc,val_top5_acc\n4,1,50,\n5,0.75,62.5,80\n6,0.5,70,90\n")
     start = restored(config, model_of(config))
     assert start.history.as_list()[1] == rows[1] | {"val_top1_acc": 62.5, "val_top5_acc": 80.0}
+    unfinished = {**stored, "step": 3}
+    save_checkpoint(path, {"epoch": 3, "model_state": model_of(config).state_dict(), "position": unfinished})
+    assert not restored(config, model_of(config)).history.rows  # these metrics are of other weights
     assert start.history.best() == (5, "top1_acc", 62.5)  # epoch 6 is of a time that this checkpoint does not know

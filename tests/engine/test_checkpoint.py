@@ -12,6 +12,7 @@ from torch import nn
 from slowfast_mvit.engine import checkpoint
 from slowfast_mvit.engine.checkpoint import (
     checkpoint_path,
+    drop_later,
     drop_old,
     list_checkpoints,
     read_newest,
@@ -155,6 +156,18 @@ def test_old_ones_are_dropped(tmp_path):
         checkpoint_path(tmp_path, 1), checkpoint_path(tmp_path, 4), checkpoint_path(tmp_path, 4, step=3),
     ]  # fmt: skip
     assert len(list_checkpoints(tmp_path, "ssl")) == 5
+
+
+def test_what_a_training_went_past_is_dropped(tmp_path):
+    """It would be taken for the newest, and the new ones for old."""
+    for epoch, step in ((0, 0), (0, 5), (0, 90), (1, 0)):
+        checkpoint_path(tmp_path, epoch, step=step).touch()
+    other = checkpoint_path(tmp_path, 7, "ssl")
+    other.touch()
+    checkpoint_path(tmp_path, 2, sharded=True).mkdir()
+    drop_later(checkpoint_path(tmp_path, 0, step=5))
+    assert list_checkpoints(tmp_path) == [checkpoint_path(tmp_path, 0), checkpoint_path(tmp_path, 0, step=5)]
+    assert other.exists()
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

@@ -38,6 +38,24 @@ def test_the_file(tmp_path):
     assert read_metrics(path, 1) == {}
 
 
+def test_an_epoch_that_was_validated_first_gets_its_means():
+    history = History()
+    history.validated(1, {"top1_acc": 30.0})
+    assert not history.is_trained(1)
+    history.add(1, {"loss": 2.0})
+    assert history.rows == {1: {"epoch": 1, "loss": 2.0, "val_top1_acc": 30.0}}
+    assert history.is_trained(1) and history.is_validated(1) and not history.is_trained(2)
+
+
+def test_metrics_come_back_to_the_last_bit(tmp_path):
+    """Else an equal one of a later epoch is better by what rounding took."""
+    path, third = tmp_path / "epochs.csv", 100.0 / 3
+    history = History()
+    history.validated(1, {"top1_acc": third})
+    history.write(path)
+    assert read_metrics(path, 1) == {"top1_acc": third}
+
+
 def test_a_history_goes_through_a_checkpoint():
     history = rows()
     assert History(history.as_list()).rows == history.rows and [row["epoch"] for row in history.as_list()] == [1, 2, 3]
