@@ -106,7 +106,7 @@ def test_keys_are_named_in_full() -> None:
     assert keys["TRAIN.BATCH_SIZE"].type is int
     assert keys["MVIT.DIM_MUL"].type == tuple[tuple[int, float], ...]
     assert keys["DATA.IN22k_VAL_IN1K"].type is str
-    assert len(keys) == 8 + sum(len(dataclasses.fields(type(getattr(Config(), name)))) for name in _section_names())
+    assert len(keys) == 9 + sum(len(dataclasses.fields(type(getattr(Config(), name)))) for name in _section_names())
 
 
 def _section_names() -> list[str]:
