@@ -19,6 +19,7 @@ _TABLES = {
     "Kinetics/presets": "Kinetics on one machine, at the paper's batch",
     "SSv2": "Something-Something v2",
     "SSv2/presets": "Something-Something v2 on one machine, at the paper's batch",
+    "AVA": "AVA v2.2",
     "ImageNet": "ImageNet",
     "Kinetics/ablations": "Ablations on Kinetics-400",
     "ImageNet/ablations": "Ablations on ImageNet-1K",

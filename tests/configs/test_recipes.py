@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from fvcore.nn import FlopCountAnalysis
 
 from slowfast_mvit.build.model import architecture, build_model, create_model
 from slowfast_mvit.build.readiness import refuse_unbuilt
 from slowfast_mvit.config.load import load_config
 from slowfast_mvit.config.recipes import read_recipe
 from slowfast_mvit.config.schema import Config
+from slowfast_mvit.models.action import ActionMViT
+from slowfast_mvit.models.baselines import BoxNetwork
 from slowfast_mvit.models.flops import count_flops
 from slowfast_mvit.models.mvit import MViT
 from slowfast_mvit.models.paper import PAPER_ROWS
@@ -32,11 +35,23 @@ def config_of(name: str) -> Config:
 
 
 @cache
-def model_of(name: str) -> MViT:
+def model_of(name: str) -> torch.nn.Module:
     with torch.device("meta"):
         model = build_model(config_of(name))
-    assert isinstance(model, MViT)
+    assert isinstance(model, MViT) or name == "AVA/SLOWFAST_32x2_R50"
+    assert isinstance(model, ActionMViT | BoxNetwork) == (name.startswith("AVA/") or name.endswith("_AVA"))
     return model
+
+
+def flops_of(name: str) -> float:
+    """In G, for one view."""
+    config = config_of(name)
+    if config.MODEL.ARCH == "mvit":
+        return count_flops(architecture(config), config.MODEL.NUM_CLASSES).total / 1e9
+    frames, side = config.DATA.NUM_FRAMES, config.DATA.TRAIN_CROP_SIZE
+    given = (torch.zeros(1, 3, frames, side, side), torch.tensor([[0, 0.0, 0, side, side]]))
+    counted = FlopCountAnalysis(build_model(config).eval(), given)
+    return counted.unsupported_ops_warnings(False).uncalled_modules_warnings(False).total() / 1e9
 
 
 def parameters(model: torch.nn.Module) -> int:
@@ -62,7 +77,12 @@ def test_the_command_is_its_own_and_loads(name: str) -> None:
     command = shlex.split(read_recipe(ALL[name]).fields["Command"].replace(" \\ ", " "))
     assert command[:4] == ["python", "tools/run_net.py", "--cfg", f"configs/{name}.yaml"]
     config = load_config(ROOT / command[3], command[4:])
-    assert config.DATA.PATH_TO_DATA_DIR.startswith("/path/to/")
+    folders = (
+        (config.AVA.FRAME_DIR, config.AVA.FRAME_LIST_DIR, config.AVA.ANNOTATION_DIR)
+        if name.startswith("AVA/")
+        else (config.DATA.PATH_TO_DATA_DIR,)
+    )
+    assert all(folder.startswith("/path/to/") for folder in folders)
     assert config.OUTPUT_DIR in (".", f"runs/{name}")
 
 
@@ -73,7 +93,7 @@ def test_the_size_is_that_of_the_model(name: str) -> None:
     )
     assert said, "Model: ... M parameters, ... G FLOPs per view"
     config = config_of(name)
-    flops = count_flops(architecture(config), config.MODEL.NUM_CLASSES).total / 1e9
+    flops = flops_of(name)
     assert said[1] == f"{parameters(model_of(name)) / 1e6:.1f}"
     assert float(said[2]) == round(flops, len(said[2].partition(".")[2]))
     assert said[3] == ("image" if config.MVIT.PATCH_2D else "view")
@@ -144,6 +164,11 @@ PAPER = {
     "SSv2/MVITV2_B_32x3": "B 32x3 SSv2, Table 13",
     "SSv2/MVITV2_B_32x3_in21k": "B 32x3 SSv2, Table 13",
     "SSv2/MVITV2_L_40x3": "L 40x3 at 312 SSv2, Table 13",
+    "AVA/MVITV2_S_16x4": "S 16x4 AVA, Table A.2",
+    "AVA/MVITV2_B_32x3": "B 32x3 AVA, Table A.2",
+    "AVA/MVITV2_B_32x3_k600": "B 32x3 AVA, Table A.2",
+    "AVA/MVITV2_B_32x3_k700": "B 32x3 AVA, Table A.2",
+    "AVA/MVITV2_L_40x3": "L 40x3 at 312 AVA, Table A.2",
 }
 ROWS = {row.title: row for row in PAPER_ROWS}
 
@@ -326,3 +351,43 @@ def test_a_start_that_another_recipe_leaves_is_there(name: str) -> None:
             theirs.DEPTH,
             theirs.DIM_MUL_IN_ATT,
         )
+
+
+# mAP on centre crops and on whole frames, Table A.2.
+@pytest.mark.parametrize(
+    ("name", "center", "full", "clip", "mean"),
+    [
+        ("MVITV2_S_16x4", 26.8, 27.6, (16, 4, 224), 0.45),
+        ("MVITV2_B_32x3", 28.1, 29.0, (32, 3, 224), 0.45),
+        ("MVITV2_B_32x3_k600", 29.9, 30.5, (32, 3, 224), 0.45),
+        ("MVITV2_B_32x3_k700", 31.3, 32.3, (32, 3, 224), 0.45),
+        ("MVITV2_L_40x3", 33.5, 34.4, (40, 3, 312), 0.485),
+    ],
+)
+def test_ava_by_the_paper(name: str, center: float, full: float, clip: tuple[int, ...], mean: float) -> None:
+    """Section B.6: 512 clips at a rate of 0.6, on 8 machines of 64 clips here."""
+    expected = read_recipe(ALL[f"AVA/{name}"]).fields["Expected"]
+    assert [float(number) for number in re.findall(r"\d+\.\d", expected)[:2]] == [full, center]
+    config = config_of(f"AVA/{name}")
+    solver, data = config.SOLVER, config.DATA
+    assert config.TRAIN.BATCH_SIZE * 8 == 512 and solver.BASE_LR * 8 == pytest.approx(0.6)
+    assert solver.BASE_LR_SCALE_NUM_SHARDS and not solver.REFERENCE_BATCH and config.TRAIN.ACCUMULATE_STEPS == 1
+    assert (solver.OPTIMIZING_METHOD, solver.LR_POLICY, solver.MAX_EPOCH, solver.WARMUP_EPOCHS) == (
+        "sgd",
+        "cosine",
+        30,
+        5,
+    )
+    assert (solver.WEIGHT_DECAY, config.MVIT.DROPPATH_RATE, solver.CLIP_GRAD_L2NORM) == (1e-8, 0.4, None)
+    assert (data.NUM_FRAMES, data.SAMPLING_RATE, data.TRAIN_CROP_SIZE) == clip and data.MEAN[0] == mean
+    assert data.TRAIN_JITTER_SCALES[0] == round(256 * clip[2] / 224 / 2) * 2 and data.RANDOM_FLIP
+    assert config.AVA.DETECTION_SCORE_THRESH == 0.8 and not config.AVA.TEST_CENTRE_CROP
+    assert config.TRAIN.CHECKPOINT_FILE_PATH and config.TRAIN.ENABLE and config.TEST.ENABLE
+
+
+def test_the_weights_that_ava_starts_from_are_those_that_recipes_leave() -> None:
+    for name in ("B_32x3_k600", "B_32x3_k700", "L_40x3"):
+        path = Path(config_of(f"AVA/MVITV2_{name}").TRAIN.CHECKPOINT_FILE_PATH)
+        recipe = path.parts[path.parts.index("runs") + 1 : -2]
+        epochs = config_of("/".join(recipe)).SOLVER.MAX_EPOCH
+        assert path.name == f"checkpoint_epoch_{epochs:05d}.pyth"
