@@ -44,11 +44,15 @@ class TrainingCourse:
         optimizer, scaler, average: what a checkpoint holds beside it.
         history: of the epochs before ``start``.
         start: the position that is on the disk already; None at the start of a training.
+        source: the checkpoint that holds it.
         label_names: in the order of the model's outputs.
         bad_videos: what this rank could not read.
         validate: see :data:`Validate`; None where there is no such split.
         log: receives validations and epochs.
         stop: notes the signals.
+
+    Attributes:
+        newest: the checkpoint of the training as it is; None before there is one. Damaged ones may have later names.
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class TrainingCourse:
         *,
         history: History,
         start: Position | None,
+        source: Path | None,
         label_names: Sequence[str],
         bad_videos: BadVideos,
         validate: Validate | None,
@@ -82,6 +87,7 @@ class TrainingCourse:
         self.validate = validate
         self.log = log
         self.stop_request = stop
+        self.newest = source
         self._on_disk = None if start is None else (start.epoch, start.step)
         self._saved_at = time.monotonic()
 
@@ -127,8 +133,9 @@ class TrainingCourse:
         else:
             self._agree(lambda: self._save_whole(position))
         self._on_disk, self._saved_at = (position.epoch, position.step), time.monotonic()
+        self.newest = self._path(position)
         if self.world.is_main:
-            drop_later(self._path(position), self.config.TASK)
+            drop_later(self.newest, self.config.TASK)
         self._drop_old()
 
     def _save_whole(self, position: Position) -> None:
@@ -197,6 +204,7 @@ class TrainingCourse:
             best = self.history.best()
             # An epoch before this run may have been written in the other way.
             spare = [self._epoch_path(best[0], sharded=sharded) for sharded in (False, True)] if best else []
+            spare += [self.newest] if self.newest else []
             drop_old(self.folder.checkpoints, self.config.TRAIN.KEEP_CHECKPOINTS, self.config.TASK, spare=spare)
 
     def _epoch_path(self, epoch: int, *, sharded: bool) -> Path:

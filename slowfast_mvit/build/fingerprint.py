@@ -1,7 +1,7 @@
 """What the scores of a test depend on, in a few characters: whether two tests, or two ranks of one, would give the same."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -66,6 +66,20 @@ def check_same(fingerprint: Fingerprint, world: World) -> None:
             raise UserError(
                 f"process {rank} would not test the same as process 0: its {' and '.join(different)} differ; give all machines "
                 "the same config, and data and weights with the same paths and content"
+            )
+
+
+def check_same_lists(lists: Mapping[str, VideoList | ImageList | AvaList | None], world: World) -> None:
+    """Raise UserError on all ranks if one sees another list of some name than rank 0, or none; steps would not be the same."""
+    if world.size == 1:
+        return
+    everyones = world.everyones({name: "" if videos is None else _hash_list(videos) for name, videos in lists.items()})
+    for rank, hashes in enumerate(everyones):
+        different = [name for name in lists if hashes[name] != everyones[0][name]]
+        if different:
+            raise UserError(
+                f"process {rank} would not train the same as process 0: its {' and '.join(different)} differ; give all "
+                "machines the same config, and data with the same paths and content"
             )
 
 

@@ -14,6 +14,7 @@ from slowfast_mvit.build.bad_videos import BadVideos
 from slowfast_mvit.build.course import TrainingCourse, Validate
 from slowfast_mvit.build.data import has_split, step_plan
 from slowfast_mvit.build.evaluate import evaluate_videos
+from slowfast_mvit.build.fingerprint import check_same_lists
 from slowfast_mvit.build.kinds import AnyList, list_of, protocol_of, to_test, to_train
 from slowfast_mvit.build.model import build_model
 from slowfast_mvit.build.precision import precision_of
@@ -24,7 +25,6 @@ from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.imagenet import ImageList
 from slowfast_mvit.data.lists import LabelledList
 from slowfast_mvit.data.loader import StepPlan, StepSampler, training_passes
-from slowfast_mvit.engine.checkpoint import list_checkpoints
 from slowfast_mvit.engine.distributed import World
 from slowfast_mvit.engine.log import JsonLog, Log, Logs, NoLog
 from slowfast_mvit.engine.loop import FitPlan, Position, fit
@@ -66,6 +66,7 @@ def run_training(config: Config, device: torch.device, world: World = World()) -
     videos = list_of(config, "train", start.label_names)
     kind = to_train(config, videos, precision)
     validation = _val_videos(config, videos.label_names, world)
+    check_same_lists({"training list": videos, "validation list": validation}, world)
     plan = step_plan(config, videos, world.size)
     position = position_in(start.position, plan.steps_per_epoch)
     _announce(config, model, videos, plan, precision, device, world, position)
@@ -103,6 +104,7 @@ def run_training(config: Config, device: torch.device, world: World = World()) -
             average,
             history=start.history,
             start=position if start.source else None,
+            source=Path(start.source) if start.source else None,
             label_names=videos.label_names,
             bad_videos=bad_videos,
             validate=_validation(config, validation, device, precision, world, stop),
@@ -140,7 +142,8 @@ def run_training(config: Config, device: torch.device, world: World = World()) -
         number = max(world.everyones(stop.number))
         if number:  # it came after the last step
             raise Stopped(number, "the training is over; start the same command again for what comes after it")
-    return list_checkpoints(folder.checkpoints, config.TASK)[-1]
+    assert course.newest is not None  # the last epoch ends with one
+    return course.newest
 
 
 def _open_log(config: Config, folder: RunFolder, world: World, position: Position, stack: ExitStack) -> Log:

@@ -87,7 +87,7 @@ def write_synced(path: Path, content: dict[str, Any]) -> None:
 
 def cannot_write(path: Path, cause: OSError) -> UserError:
     """What to say, when the half-written checkpoint is gone."""
-    newest = list_checkpoints(path.parent)
+    newest = list_checkpoints(path.parent, path.name.partition(_PREFIX)[0].removesuffix("_"))
     intact = f"the newest checkpoint is {newest[-1].name}, which is intact" if newest else "there is none before it"
     return UserError(
         f"{path} cannot be written: {cause.strerror or cause}; {intact}. Make room (TRAIN.KEEP_CHECKPOINTS keeps fewer) "

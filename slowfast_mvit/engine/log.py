@@ -3,12 +3,15 @@
 import logging
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
 import simplejson
 from tqdm import tqdm
+
+from slowfast_mvit.errors import UserError
 
 _LOG = logging.getLogger(__name__)
 
@@ -43,14 +46,23 @@ class JsonLog:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("a", encoding="utf-8")
+        self._path, self._file = path, path.open("a", encoding="utf-8")
 
     def write(self, kind: str, **values: object) -> None:
-        """Add a line: its kind, the time, and the values."""
-        self._file.write(
-            simplejson.dumps({"kind": kind, "time": round(time.time(), 3), **values}, ignore_nan=True) + "\n"
-        )
-        self._file.flush()
+        """Add a line: its kind, the time, and the values.
+
+        Raises:
+            UserError: the disk is full.
+        """
+        line = simplejson.dumps({"kind": kind, "time": round(time.time(), 3), **values}, ignore_nan=True)
+        try:
+            self._file.write(line + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise UserError(
+                f"{self._path} cannot be written: {error.strerror or error}; make room and start the same command again, which "
+                "goes on from the last checkpoint"
+            ) from error
 
     def __enter__(self) -> Self:
         return self
@@ -58,7 +70,8 @@ class JsonLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        with suppress(OSError):  # of a line that could not be written, which is said already
+            self._file.close()
 
 
 class Logs:

@@ -230,7 +230,8 @@ def fit(
             if ours.checkpoint and not skipped and step + 1 < plan.steps_per_epoch:
                 course.save(position)
         bar.close()
-        if skipped > 1 and not scaler.is_enabled():  # one may be bad luck; after more, the weights would be saved in ruins
+        # One may be bad luck; after more, the weights would be saved in ruins. Where a signal has had them saved, they are.
+        if skipped > 1 and not scaler.is_enabled() and first < plan.steps_per_epoch:
             raise UserError(
                 f"the last {skipped} steps, up to the end of epoch {epoch + 1}, were left out because something was not "
                 "finite: lower SOLVER.BASE_LR or clip gradients (SOLVER.CLIP_GRAD_L2NORM); the last checkpoint is intact"

@@ -81,5 +81,15 @@ def test_an_epoch_keeps_its_means_however_often_it_is_gone_on_from(
     assert seen[0] == seen[1] and seen[0].startswith("epoch,loss,") and "val_top1_acc" in seen[0]
 
 
+def test_the_checkpoint_gone_on_from_stays_until_there_is_another(config_file: Path) -> None:
+    """With one to keep, where the newest is damaged, and where it is of epochs that are no longer wanted."""
+    settings = ["TRAIN.EVAL_PERIOD", "9", "TRAIN.CHECKPOINT_PERIOD", "1", "TRAIN.KEEP_CHECKPOINTS"]
+    run_training(load_config(str(config_file), [*settings, "2"]), CPU)
+    first, second = list_checkpoints(config_file.parent / "run" / "checkpoints")
+    second.write_bytes(second.read_bytes()[:1000])
+    found = run_training(load_config(str(config_file), [*settings, "1", "SOLVER.MAX_EPOCH", "1"]), CPU)
+    assert found == first and first.exists()
+
+
 def killed(course: TrainingCourse) -> None:
     raise InterruptedError

@@ -1,7 +1,8 @@
 """What makes two tests the same: everything that scores follow from, and nothing else."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,13 @@ import torch
 from torch import nn
 
 from slowfast_mvit.build.data import view_protocol
-from slowfast_mvit.build.fingerprint import Fingerprint, check_same, fingerprint_of, hash_weights
+from slowfast_mvit.build.fingerprint import (
+    Fingerprint,
+    check_same,
+    check_same_lists,
+    fingerprint_of,
+    hash_weights,
+)
 from slowfast_mvit.config.load import load_config
 from slowfast_mvit.data.imagenet import ImageList
 from slowfast_mvit.data.lists import FrameLists, VideoList, pack_frames
@@ -144,3 +151,27 @@ def test_ranks_that_would_test_something_else_are_named_on_all(tmp_path: Path) -
     assert one == other
     assert one[0].startswith("process 1 would not test the same as process 0: its weights differ; ")
     assert one[1].startswith("process 1 would not test the same as process 0: its videos and settings differ; ")
+
+
+@dataclass(frozen=True)
+class Pair(World):
+    """The first of two ranks, and what the other tells."""
+
+    size: int = 2
+    other: dict[str, str] = field(default_factory=dict)
+
+    def everyones(self, item: Any) -> list[Any]:
+        return [item, item | self.other]
+
+
+def test_ranks_that_see_other_lists_do_not_begin_to_train() -> None:
+    check_same_lists({"training list": VIDEOS, "validation list": None}, Pair())
+    fewer = replace(VIDEOS, paths=VIDEOS.paths[:1], names=VIDEOS.names[:1], labels=VIDEOS.labels[:1])
+    said = "process 1 would not train the same as process 0: its training list and validation list differ; give all machines"
+    with pytest.raises(UserError, match=said):
+        check_same_lists(
+            {"training list": fewer, "validation list": VIDEOS},
+            Pair(other={"training list": "x", "validation list": ""}),
+        )
+    with pytest.raises(UserError, match="its validation list differ; give"):
+        check_same_lists({"training list": fewer, "validation list": None}, Pair(other={"validation list": "x"}))

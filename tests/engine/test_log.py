@@ -7,6 +7,7 @@ import time
 import pytest
 
 from slowfast_mvit.engine.log import JsonLog, Logs, NoLog, ProgressBar, log_to_screen
+from slowfast_mvit.errors import UserError
 
 
 @pytest.fixture
@@ -29,6 +30,14 @@ def test_lines_are_json_and_there_at_once(tmp_path):
     assert (first["kind"], first["step"], first["loss"], first["name"]) == ("train", 1, 0.5, "é")
     assert start - 0.001 <= first["time"] <= second["time"] <= time.time() + 0.001
     assert second["top1_acc"] is None and second["grad_norm"] is None and second["worst"] is None
+
+
+def test_a_full_disk_is_said_in_a_sentence(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.symlink_to("/dev/full")
+    said = "log.jsonl cannot be written: No space left on device; make room"
+    with pytest.raises(UserError, match=said), JsonLog(path) as log:
+        log.write("train", step=1)
 
 
 def test_a_resumed_run_appends(tmp_path):

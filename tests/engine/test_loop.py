@@ -599,3 +599,7 @@ def test_an_epoch_does_not_end_in_ruins(tmp_path):
     with pytest.raises(UserError, match="the last 2 steps, up to the end of epoch 1, were left out"):
         run(tmp_path, line(), [good, ruined, ruined], three, course=course)
     assert not course.ended and [position.step for position in course.saved] == [1]
+    stopped = Position(0, 3, 3, skipped=2, sums={"clips": 1.0, "seconds": 1.0, "loss": 0.5})
+    course = Course()
+    run(tmp_path, line(), [], three, course=course, start=stopped)
+    assert len(course.ended) == 1  # by a signal at that moment: it goes on
