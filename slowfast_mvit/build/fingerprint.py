@@ -89,7 +89,14 @@ def _hash_list(videos: VideoList | ImageList | AvaList) -> str:
     if isinstance(videos, ImageList):
         files, arrays = [*videos.roots], [videos.root_of, videos.files, videos.labels]
     elif isinstance(videos, AvaList):
-        arrays = [videos.videos.paths, videos.key_videos, videos.key_seconds, videos.starts, videos.boxes]
+        arrays = [
+            videos.videos.paths,
+            videos.key_videos,
+            videos.key_seconds,
+            videos.starts,
+            videos.boxes,
+            videos.box_labels,
+        ]
         listed = videos.videos.frames
         files = [*videos.videos.names, str(videos.first_second)]
         files += [] if listed is None else [listed.folder, listed.packed]
