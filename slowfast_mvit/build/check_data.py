@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from slowfast_mvit.build import ava_check
 from slowfast_mvit.build.data import dataset_of, has_split, videos_of
 from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.imagenet import ImageList
@@ -69,16 +70,16 @@ def check_data(
     Raises:
         UserError: there are no lists, they are wrong, or the table in ``out`` is a foreign one.
     """
-    splits = tuple(splits) or tuple(split for split in SPLITS if has_split(config, split))
+    splits = tuple(splits) or _all_splits(config)
     if not splits:
         raise UserError(
             f"DATA.PATH_TO_DATA_DIR {config.DATA.PATH_TO_DATA_DIR!r} has no train, val or test split to check"
         )
-    lists = {split: videos_of(config, split, must_exist=False) for split in splits}
+    lists = {split: _list(config, split) for split in splits}
     entries = [entry for split, videos in lists.items() for entry in _entries(split, videos)]
     states = {entry.path: _state(entry.path) for entry in entries}
     stored = list(read_rows(out / VIDEOS))
-    kinds = {entry.path: _kind(config, entry.split) for entry in entries}
+    kinds = {entry.path: _kind(config, entry.split, entry.path) for entry in entries}
     seen = {
         row.path: row.seen for row in stored if row.seen.full >= full and (row.seen.found.status == OK or not retry)
     }
@@ -113,6 +114,18 @@ def check_data(
     return Checked(rows, {split: videos.label_names or numbers for split, videos in lists.items()})
 
 
+def _all_splits(config: Config) -> tuple[str, ...]:
+    if config.TRAIN.DATASET == "ava":
+        return ava_check.SPLITS
+    return tuple(split for split in SPLITS if has_split(config, split))
+
+
+def _list(config: Config, split: str) -> VideoList | ImageList:
+    if dataset_of(config, split) == "ava":
+        return ava_check.videos_to_check(config, split)
+    return videos_of(config, split, must_exist=False)
+
+
 def _entries(split: str, videos: VideoList | ImageList) -> Iterator[Entry]:
     names = videos.label_names
     for index, label in enumerate(videos.labels):
@@ -138,8 +151,10 @@ def _key(seen: Seen) -> tuple[int, int]:
     return seen.size, seen.mtime_ns
 
 
-def _kind(config: Config, split: str) -> str:
-    """How the dataset reads files of a split."""
+def _kind(config: Config, split: str, path: str) -> str:
+    """How the dataset reads a file of a split."""
+    if dataset_of(config, split) == "ava" and Path(path).is_dir():
+        return "frames"
     return "image" if dataset_of(config, split) == "imagenet" else config.DATA.DECODING_BACKEND
 
 
@@ -163,4 +178,4 @@ def _requests(
             if path in unread:
                 unread.remove(path)
                 images = tuple(frames[index]) if frames is not None else ()
-                yield Request(path, _kind(config, split), images, config.DATA.TARGET_FPS, full)
+                yield Request(path, _kind(config, split, path), images, config.DATA.TARGET_FPS, full)

@@ -60,7 +60,8 @@ def _of_split(config: Config, split: str, rows: Sequence[Row], labels: Sequence[
         short = sum(_is_short(config, split, frames, fps) for frames, fps, _ in timed)
         lengths = _quantiles(np.array([duration for *_, duration in timed]), "s")
         yield f"  duration    {lengths}; {short} shorter than a clip"
-    yield from _labels(rows, labels, config.DATA.MULTI_LABEL)
+    if dataset_of(config, split) != "ava":  # whose actions are of boxes and not of files
+        yield from _labels(rows, labels, config.DATA.MULTI_LABEL)
     twice = [path for path, count in Counter(row.path for row in rows).items() if count > 1]
     if twice:
         yield f"  duplicates  {_count(len(twice), 'file')} listed more than once: {_some(twice)}"

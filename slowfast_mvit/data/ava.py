@@ -236,10 +236,11 @@ def keys_to_train(files: AvaFiles, actions: Actions, *, must_exist: bool = True)
     overlap the most, if that is by IoU > 0.9 (paper, B.6), and are left out otherwise. PySlowFast's has them already.
 
     Raises:
-        UserError: see the readers.
+        UserError: see the readers; detected and annotated boxes have no key frame in common.
     """
     annotated = read_annotated(files.annotated)
     detected = read_detected([path for path in files.detected if path not in files.annotated], files.min_score)
+    _refuse_foreign(detected, annotated)
     tables = [(rows, actions.columns(rows)) for rows in annotated]
     for rows in detected:
         if (rows.actions < 0).all():
@@ -261,11 +262,7 @@ def keys_to_test(
         UserError: see the readers; detected and annotated boxes have no key frame in common.
     """
     detected = read_detected(files.detected, files.min_score)
-    if annotated and not _keys(detected) & _keys(annotated):
-        raise UserError(
-            f"{_sources(detected)} and {_sources(annotated)} have no key frame (video and second) in common, as "
-            f"{min(_keys(detected))} and {min(_keys(annotated))}: they are of different sets"
-        )
+    _refuse_foreign(detected, annotated)
     return _key_frames(
         files, [(rows, actions.columns(rows)) for rows in detected], actions, _span(annotated), must_exist
     )
@@ -278,7 +275,18 @@ def _usable(rows: BoxRows) -> BoxRows:
     return good
 
 
-def _keys(tables: Iterable[BoxRows]) -> set[tuple[str, int]]:
+def _refuse_foreign(detected: Sequence[BoxRows], annotated: Sequence[BoxRows]) -> None:
+    if detected and annotated:
+        ours, theirs = key_seconds(detected), key_seconds(annotated)
+        if not ours & theirs:
+            raise UserError(
+                f"{_sources(detected)} and {_sources(annotated)} have no key frame (video and second) in common, as "
+                f"{min(ours)} and {min(theirs)}: they are of different sets"
+            )
+
+
+def key_seconds(tables: Iterable[BoxRows]) -> set[tuple[str, int]]:
+    """The videos and seconds that lists have boxes at."""
     found = set[tuple[str, int]]()
     for rows in tables:
         pairs = np.unique(np.stack((rows.videos, rows.seconds), axis=1), axis=0)

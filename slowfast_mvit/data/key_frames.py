@@ -162,7 +162,7 @@ def read_clip(keys: AvaList, index: int, sampling: KeyFrameSampling, backend: st
         times = reader.timestamps()
         start = keys.start_of(index, float(times[-1]))
         key_sec = int(keys.key_seconds[index]) - start
-        if not 0 <= key_sec <= times[-1] + _PAST_THE_END:
+        if not reaches(float(times[-1]), key_sec):
             raise VideoError(
                 reader.path,
                 reader.backend,
@@ -173,6 +173,11 @@ def read_clip(keys: AvaList, index: int, sampling: KeyFrameSampling, backend: st
             key_frame_indices(times, key_sec, sampling.num_frames, sampling.sampling_rate, sampling.target_fps)
         )
         return frames, len(reader.missing)
+
+
+def reaches(last_time: float, key_sec: float | np.ndarray) -> np.ndarray:
+    """Whether a video whose last frame is at ``last_time`` has the key frame at ``key_sec``, both from its first frame on."""
+    return np.logical_and(key_sec >= 0, key_sec <= last_time + _PAST_THE_END)
 
 
 def _unreadable(keys: AvaList, index: int, backend: str, cause: str) -> UnreadableVideo:
