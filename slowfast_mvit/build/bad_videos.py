@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from slowfast_mvit.batches import ClipBatch, TrainPass, UnreadableVideo
+from slowfast_mvit.batches import BatchT, TrainPass, UnreadableVideo
 from slowfast_mvit.data.lists import LabelledList
 from slowfast_mvit.data.video import VideoError
 from slowfast_mvit.engine.distributed import World
@@ -17,6 +17,8 @@ _LOG = logging.getLogger(__name__)
 class BadVideos:
     """Videos that could not be read, each named and counted once in a run, whichever ranks it falls to over the epochs.
 
+    A file counts once however many entries of the list it has, as AVA's have for their key frames.
+
     Args:
         videos: the training list.
         limit: DATA.MAX_BAD_VIDEOS, over all ranks.
@@ -25,16 +27,16 @@ class BadVideos:
     def __init__(self, videos: LabelledList, limit: int) -> None:
         self.videos = videos
         self.limit = limit
-        self._found: dict[int, UnreadableVideo] = {}  # by all ranks
-        self._new: dict[int, UnreadableVideo] = {}  # by this one, which the others do not know of
+        self._found: dict[str, UnreadableVideo] = {}  # by all ranks, under their paths
+        self._new: dict[str, UnreadableVideo] = {}  # by this one, which the others do not know of
         self._written = 0
 
-    def clips_of(self, passes: Iterable[TrainPass]) -> Iterator[ClipBatch | None]:
+    def clips_of(self, passes: Iterable[TrainPass[BatchT]]) -> Iterator[BatchT | None]:
         """The clips of the passes, while their unreadable videos are noted."""
         for given in passes:
             for video in given.unreadable:
-                if video.video_index not in self._found | self._new:
-                    self._new[video.video_index] = video
+                if video.path not in self._found | self._new:
+                    self._new[video.path] = video
                     if len(self._found) + len(self._new) <= self.limit:  # the one that is too many is said by the error
                         _LOG.warning("cannot read %s with %s: %s", video.path, video.backend, video.cause)
             yield given.clips
@@ -52,7 +54,7 @@ class BadVideos:
         if not number:
             return
         for videos in world.everyones(list(self._new.values())):
-            self._found |= {video.video_index: video for video in videos}
+            self._found |= {video.path: video for video in videos}
         self._new = {}
         if len(self._found) <= self.limit:
             return
@@ -67,4 +69,5 @@ class BadVideos:
         if not world.is_main or len(self._found) == self._written:
             return
         self._written = len(self._found)
-        write_csv(unreadable_table([self._found[index] for index in sorted(self._found)], self.videos.names), path)
+        videos = sorted(self._found.values(), key=lambda video: video.video_index)
+        write_csv(unreadable_table(videos, self.videos.names), path)
