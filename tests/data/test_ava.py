@@ -106,6 +106,13 @@ c,902,0.2,0.2,0.4,0.4,,0.9
     }
 
 
+def test_the_overlap_must_be_more_than_nine_tenths(write, files):
+    truth = write("truth.csv", "a,902,0,0,1,1,1\n")
+    less, more = (write(name, f"a,902,0,0,1,{y},,1\n") for name, y in (("less.csv", 0.899), ("more.csv", 0.901)))
+    assert len(keys_to_train(files([truth], [less]), THREE).boxes) == 1
+    assert len(keys_to_train(files([truth], [more]), THREE).boxes) == 2
+
+
 def test_keys_to_test(write, files):
     truth = read_annotated([write("truth.csv", TRUTH)])
     keys = keys_to_test(files(detected=[write("detected.csv", DETECTED)], min_score=0.8), THREE, truth)
