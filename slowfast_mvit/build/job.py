@@ -15,8 +15,9 @@ from slowfast_mvit.build.readiness import refuse_unbuilt
 from slowfast_mvit.build.run import RunFolder, choose_device
 from slowfast_mvit.build.train import run_training
 from slowfast_mvit.config.load import dump_config, load_config
-from slowfast_mvit.config.schema import Config
+from slowfast_mvit.config.schema import Ava, Config
 from slowfast_mvit.data.toy import ToySet, make_toy_set
+from slowfast_mvit.data.toy_ava import BOX_FOLDER, TRAIN_DETECTED, VIDEO_FOLDER, ToyAva, make_toy_ava
 from slowfast_mvit.data.toy_images import ToyImageSet, make_toy_images
 from slowfast_mvit.data.toy_ssv2 import ToySsv2, make_toy_ssv2
 from slowfast_mvit.engine.checkpoint import list_checkpoints
@@ -159,6 +160,8 @@ def _make_toy_data(config: Config, root: Path) -> None:
     num_classes = config.MODEL.NUM_CLASSES
     if dataset == "imagenet":
         make_toy_images(root, ToyImageSet(TOY_VIDEOS, TOY_VIDEOS, num_classes=num_classes))
+    elif dataset == "ava":  # as long as a clip at the last key frame needs
+        make_toy_ava(root, ToyAva(TOY_VIDEOS, TOY_VIDEOS, num_seconds=2))
     elif dataset == "ssv2":  # two frames for each segment
         make_toy_ssv2(root, ToySsv2(TOY_VIDEOS, TOY_VIDEOS, 2 * config.DATA.NUM_FRAMES, num_classes=num_classes))
     else:
@@ -215,6 +218,17 @@ def _on_toy_videos(config: Config, root: Path) -> Config:
             DECODING_BACKEND="pyav",
             IN22K_TRAINVAL=False,
             IN22k_VAL_IN1K="",
+        ),
+        # The other files of the toy set have the names that are AVA's.
+        AVA=Ava(
+            FRAME_DIR=str(root / "data" / VIDEO_FOLDER),
+            ANNOTATION_DIR=str(root / "data" / BOX_FOLDER),
+            TRAIN_PREDICT_BOX_LISTS=(TRAIN_DETECTED,),
+            DETECTION_SCORE_THRESH=config.AVA.DETECTION_SCORE_THRESH,
+            TEST_CENTRE_CROP=config.AVA.TEST_CENTRE_CROP,
+            TEST_SHORT_SIDES=config.AVA.TEST_SHORT_SIDES,
+            TEST_FLIP=config.AVA.TEST_FLIP,
+            FULL_TEST_ON_VAL=True,
         ),
         DATA_LOADER=replace(config.DATA_LOADER, NUM_WORKERS=min(config.DATA_LOADER.NUM_WORKERS, 2)),
         TENSORBOARD=replace(config.TENSORBOARD, CLASS_NAMES_PATH=""),

@@ -19,6 +19,7 @@ from slowfast_mvit.data.contact_sheet import SheetRow, contact_sheet
 from slowfast_mvit.data.lists import LabelledList
 from slowfast_mvit.data.loader import StepSampler
 from slowfast_mvit.data.video import VideoError
+from slowfast_mvit.errors import UserError
 from slowfast_mvit.ops.mixing import Mix, draw_mix
 from slowfast_mvit.ops.randomness import step_rng
 from slowfast_mvit.tasks.classify import Classification
@@ -36,6 +37,10 @@ def augmentation_sheet(config: Config) -> Image.Image:
         UserError, VideoError: what the user can mend; a video that cannot be read.
     """
     refuse_unbuilt(config)
+    if config.TRAIN.DATASET == "ava":
+        raise UserError(
+            "TRAIN.DATASET ava: there is no picture of clips with boxes, which are cropped and mirrored alone"
+        )
     videos = videos_of(config, "train")
     dataset = train_clips(config, videos)
     noted = _Noted(dataset.transform.augment) if dataset.transform.augment is not None else None

@@ -1,0 +1,86 @@
+"""The detections of a test on their video."""
+
+from pathlib import Path
+
+import numpy as np
+
+from slowfast_mvit.data.boxes_on_video import DrawnBox, write_with_boxes
+from slowfast_mvit.data.video import open_video
+from slowfast_mvit.errors import UserError
+from slowfast_mvit.evaluation.ava_boxes import ActionBoxes
+from slowfast_mvit.evaluation.ava_files import read_detections
+from slowfast_mvit.evaluation.ava_label_map import read_label_map
+
+
+def draw_detections(
+    video: Path,
+    detections: Path,
+    out: Path,
+    *,
+    label_map: Path | None = None,
+    name: str = "",
+    first_second: float = 0.0,
+    min_score: float = 0.3,
+) -> int:
+    """Write ``video`` with the boxes of a detections file and the names of their actions; returns the number of frames.
+
+    A frame shows the key second that is nearest to it, if that is less than a second away.
+
+    Args:
+        video: a file.
+        detections: AVA's file.
+        out: the MP4.
+        label_map: names of the actions; without one, or where it lacks some, their numbers stand.
+        name: of the video in the detections; that of the file without its ending by default.
+        first_second: what the detections call the time of the first frame, 900 for AVA's own cut files.
+        min_score: actions below it are left out; a box of which none is left is drawn without words.
+
+    Raises:
+        UserError: files that cannot be read, a video that has no detections, or none within its length.
+        VideoError: the video cannot be read.
+    """
+    found = read_detections(detections)
+    names = {} if label_map is None else {one.id: one.name for one in read_label_map(label_map)}
+    mine = _of_video(found, name or video.stem, detections)
+    boxes = _by_second(mine, names, min_score)
+    seconds = np.array(sorted(boxes))
+    with open_video(str(video), "pyav") as reader:
+        last = first_second + float(reader.timestamps()[-1])
+        if not ((seconds > first_second - 1) & (seconds < last + 1)).any():
+            raise UserError(
+                f"{video} is of seconds {first_second:g} to {last:.1f}, and {detections} has boxes at seconds {seconds[0]} to "
+                f"{seconds[-1]}: say what the first frame's time is called there (--first-second, 900 for AVA's cut files)"
+            )
+
+        def boxes_at(time: float) -> list[DrawnBox]:
+            nearest = int(seconds[np.abs(seconds - (first_second + time)).argmin()])
+            return boxes[nearest] if abs(nearest - first_second - time) < 1 else []
+
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            return write_with_boxes(reader, boxes_at, out)
+        except OSError as error:
+            raise UserError(f"{out} cannot be written: {error.strerror or error}") from error
+
+
+def _of_video(found: ActionBoxes, name: str, path: Path) -> ActionBoxes:
+    if name not in found.at.video_names:
+        others = ", ".join(found.at.video_names[:3])
+        raise UserError(f"{path} has no detections of a video {name!r}, but of {others or 'none'}: name it (--name)")
+    return found.rows(found.at.videos == found.at.video_names.index(name))
+
+
+def _by_second(found: ActionBoxes, names: dict[int, str], min_score: float) -> dict[int, list[DrawnBox]]:
+    """The people of each second, their actions by falling score."""
+    assert found.scores is not None
+    lines: dict[tuple[int, tuple[float, ...]], list[str]] = {}
+    for row in np.argsort(-found.scores, kind="stable").tolist():
+        place = int(found.at.seconds[row]), tuple(found.boxes[row].tolist())
+        words = lines.setdefault(place, [])
+        if found.scores[row] >= min_score:
+            action = int(found.actions[row])
+            words.append(f"{names.get(action, action)} {found.scores[row]:.2f}")
+    people: dict[int, list[DrawnBox]] = {}
+    for second, corners in sorted(lines):  # so that neighbours in time have their colours by place
+        people.setdefault(second, []).append(DrawnBox(corners, tuple(lines[second, corners])))  # type: ignore[arg-type]
+    return people
