@@ -20,22 +20,6 @@ def toy_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def config_file(tmp_path: Path, toy_data: Path) -> Path:
     """The toy recipe at its smallest, writing to tmp_path/run."""
-    path = tmp_path / "small.yaml"
-    path.write_text(
-        f"""_BASE_: {ROOT}/configs/Toy/MVITV2_TOY_8x4.yaml
-DATA:
-  PATH_TO_DATA_DIR: {toy_data}
-MVIT:
-  EMBED_DIM: 8
-TRAIN:
-  BATCH_SIZE: 8
-TEST:
-  BATCH_SIZE: 7
-SOLVER:
-  MAX_EPOCH: 2
-DATA_LOADER:
-  NUM_WORKERS: 0
-OUTPUT_DIR: {tmp_path}/run
-"""
-    )
-    return path
+    from tests.commands import small_config  # which needs the tools
+
+    return small_config(tmp_path, toy_data)

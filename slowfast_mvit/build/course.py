@@ -22,7 +22,7 @@ from slowfast_mvit.engine.ema import WeightAverage
 from slowfast_mvit.engine.history import History
 from slowfast_mvit.engine.log import Log
 from slowfast_mvit.engine.loop import Position
-from slowfast_mvit.engine.parallel import bare, is_sharded, own, whole_state
+from slowfast_mvit.engine.parallel import bare, is_sharded, own, share_buffers, whole_state
 from slowfast_mvit.engine.sharded import save_sharded
 from slowfast_mvit.engine.stopping import Stopped, StopRequest
 from slowfast_mvit.errors import UserError
@@ -181,9 +181,9 @@ class TrainingCourse:
             return
         _LOG.info("epoch %d: validation %s", epoch, in_words(metrics))
         best = self.history.best()
-        if best is not None and best[0] == epoch:
-            checkpoint = self._epoch_path(epoch, sharded=is_sharded(self.model))
-            write_json({"epoch": epoch, best[1]: best[2], "checkpoint": checkpoint.name}, self.folder.best)
+        for checkpoint in self._best_paths():
+            if best and checkpoint.exists():
+                write_json({"epoch": best[0], best[1]: best[2], "checkpoint": checkpoint.name}, self.folder.best)
 
     def _to_validate(self) -> nn.Module:
         """The network that is validated. With FSDP a whole copy on each rank, put together for this validation.
@@ -193,6 +193,7 @@ class TrainingCourse:
         """
         model = self.average.model if self.average else bare(self.model)
         if not is_sharded(model):
+            share_buffers(model, self.world)
             return model
         with torch.device("meta"):  # shapes alone
             whole = build_model(self.config)
@@ -201,15 +202,13 @@ class TrainingCourse:
 
     def _drop_old(self) -> None:
         if self.world.is_main:
-            best = self.history.best()
-            # An epoch before this run may have been written in the other way.
-            spare = [self._epoch_path(best[0], sharded=sharded) for sharded in (False, True)] if best else []
-            spare += [self.newest] if self.newest else []
+            spare = [*self._best_paths(), *([self.newest] if self.newest else [])]
             drop_old(self.folder.checkpoints, self.config.TRAIN.KEEP_CHECKPOINTS, self.config.TASK, spare=spare)
 
-    def _epoch_path(self, epoch: int, *, sharded: bool) -> Path:
-        """Checkpoint after an epoch, counted from 1."""
-        return checkpoint_path(self.folder.checkpoints, epoch - 1, self.config.TASK, sharded=sharded)
+    def _best_paths(self) -> list[Path]:
+        """Where the checkpoint of the best epoch may be: an epoch before this run may have been written in the other way."""
+        best, folder = self.history.best(), self.folder.checkpoints
+        return [checkpoint_path(folder, best[0] - 1, self.config.TASK, sharded=way) for way in (False, True) if best]
 
     def _path(self, position: Position) -> Path:
         whole = position.step == position.steps_per_epoch

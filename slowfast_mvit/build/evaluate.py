@@ -181,8 +181,8 @@ def _outcome(
     try:
         metrics = _write_files(kind, output, videos, protocol, precision, tested)
         write_json(_joined([*before, metrics]), folder.metrics)
-    except OSError as error:
-        return _Outcome({}, f"{error.filename or output.predictions} cannot be written: {error.strerror or error}")
+    except UserError as error:
+        return _Outcome({}, str(error))
     _LOG.info("%s: %s of %d %s", protocol, in_words(metrics), len(tested.result.videos), kind.items)
     listed = output.predictions / "unreadable.csv"
     if not len(tested.result.videos):

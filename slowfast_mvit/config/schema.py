@@ -275,7 +275,7 @@ class DataLoader:
     NUM_WORKERS: int = key(8, "Loader processes per GPU", at_least=0)
     PIN_MEMORY: bool = key(True, "Batches in page-locked memory")
     TIMEOUT: float = key(
-        300.0,
+        120.0,
         "Seconds that a loader process may be at one video while its batch is waited for: then training goes on without the "
         "video (see DATA.MAX_BAD_VIDEOS) and with new processes, and a test stops; 0: for ever, as with NUM_WORKERS 0 (ours)",
         at_least=0,

@@ -5,6 +5,8 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from slowfast_mvit.errors import UserError
+
 _VALIDATION = "val_"
 
 
@@ -55,7 +57,11 @@ class History:
         return [self.rows[epoch] for epoch in sorted(self.rows)]
 
     def write(self, path: Path) -> None:
-        """Write the rows as CSV; a row leaves empty what it lacks."""
+        """Write the rows as CSV; a row leaves empty what it lacks.
+
+        Raises:
+            UserError: the file cannot be written.
+        """
         rows = self.as_list()
         names = list(dict.fromkeys(name for row in rows for name in row))
         text = io.StringIO()
@@ -63,8 +69,12 @@ class History:
         writer.writeheader()
         writer.writerows({name: _in_text(value) for name, value in row.items()} for row in rows)
         temporary = path.with_name(f".{path.name}.tmp")
-        temporary.write_text(text.getvalue(), encoding="utf-8")
-        temporary.replace(path)
+        try:
+            temporary.write_text(text.getvalue(), encoding="utf-8")
+            temporary.replace(path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def read_metrics(path: Path, epoch: int) -> dict[str, float]:

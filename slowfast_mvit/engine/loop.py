@@ -202,7 +202,7 @@ def fit(
                 skipped = 0
                 course.after_update()
             else:
-                skipped += 1
+                skipped += ours.num_clips > 0  # not where no video could be read, which DATA.MAX_BAD_VIDEOS limits
                 _say_skipped(world, mine, ours, norm, number, skipped, plan, log, name_of, scaled=scaler.is_enabled())
             for name, value in ours.means.items() if ours.finite else ():
                 sums[name] = sums.get(name, 0.0) + value * ours.num_clips

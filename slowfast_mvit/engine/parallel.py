@@ -66,6 +66,13 @@ def bare(model: nn.Module) -> nn.Module:
     return model.module if isinstance(model, DistributedDataParallel) else model
 
 
+def share_buffers(model: nn.Module, world: World) -> None:
+    """Give every rank the buffers of rank 0, such as the statistics of batch normalisation: its checkpoint holds these."""
+    if world.size > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, src=0)
+
+
 def own(tensor: Tensor) -> Tensor:
     """What this rank holds of a tensor, in the same memory."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor

@@ -7,7 +7,6 @@ apart, and corners are rounded to what the file holds before they are scored, so
 
 import csv
 import io
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from slowfast_mvit.evaluation.ava_boxes import ActionBoxes, ActionClass, KeySeconds
+from slowfast_mvit.evaluation.predictions import replacing
 
 NUM_TOP = 5
 
@@ -61,8 +61,6 @@ def write_detections(scored: ScoredBoxes, classes: Sequence[ActionClass], path: 
     """Write the file so that it is there with all of its content or not at all."""
     ids = [one.id for one in classes]
     names = [_field(name) for name in scored.at.video_names]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
     columns = zip(
         scored.at.videos.tolist(),
         scored.at.seconds.tolist(),
@@ -70,17 +68,12 @@ def write_detections(scored: ScoredBoxes, classes: Sequence[ActionClass], path: 
         scored.scores[:, np.array(ids) - 1].tolist(),
         strict=True,
     )
-    try:
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            for video, second, box, scores in columns:
-                place = f"{names[video]},{second:04d},{','.join(f'{corner:.9g}' for corner in box)}"
-                file.writelines(f"{place},{action},{score:.9g}\n" for action, score in zip(ids, scores, strict=True))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    with replacing(path) as binary:
+        file = io.TextIOWrapper(binary, encoding="utf-8", newline="")
+        for video, second, box, scores in columns:
+            place = f"{names[video]},{second:04d},{','.join(f'{corner:.9g}' for corner in box)}"
+            file.writelines(f"{place},{action},{score:.9g}\n" for action, score in zip(ids, scores, strict=True))
+        file.detach()  # which flushes, and leaves the file open
 
 
 def boxes_table(scored: ScoredBoxes, classes: Sequence[ActionClass]) -> pd.DataFrame:

@@ -71,10 +71,10 @@ class Journal:
         np.savez(content, **arrays)
         try:
             write_whole(path, hashlib.sha256(content.getbuffer()).digest() + content.getbuffer())
-        except OSError as error:
+        except UserError as error:
             raise UserError(
-                f"the scores of finished videos cannot be written to {self.folder}: {error.strerror}; make room and start the "
-                "same command again, or set TEST.RESUME False, which keeps none"
+                f"{error}; make room and start the same command again, or set TEST.RESUME False, which keeps no scores of "
+                "finished videos"
             ) from error
         self._kept = finished
 

@@ -5,9 +5,10 @@ Every file is written under a temporary name and renamed, so a reader never meet
 
 import os
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ import simplejson
 import torch
 
 from slowfast_mvit.batches import UnreadableVideo
+from slowfast_mvit.errors import UserError
 from slowfast_mvit.evaluation.multiview import MultiViewResult
 
 NUM_TOP = 5
@@ -67,8 +69,7 @@ def write_json(values: dict[str, object], path: Path) -> None:
 def write_probabilities(result: MultiViewResult, names: np.ndarray, path: Path) -> None:
     """Write an NPZ of ``video`` [N], ``label`` [N], ``video_scores`` [N, classes] and ``views`` [N, V, classes]."""
     assert result.view_probabilities is not None
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
+    with replacing(path) as file:
         np.savez_compressed(
             file,
             video=names[result.videos],
@@ -76,7 +77,6 @@ def write_probabilities(result: MultiViewResult, names: np.ndarray, path: Path) 
             video_scores=result.scores.astype(np.float32),
             views=result.view_probabilities,
         )
-    temporary.replace(path)
 
 
 def write_results(scores: np.ndarray, labels: np.ndarray, path: Path) -> None:
@@ -130,15 +130,30 @@ def _top_columns(classes: np.ndarray, scores: np.ndarray, label_names: Sequence[
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file, and its folder if need be, so that it is there with all of its content or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file, and its folder if need be, so that it is there with all of its content or not at all.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    with replacing(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to, which takes its place when it is whole and on the disk.
+
+    Raises:
+        UserError: it cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError:
+    except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise
+        raise UserError(f"{path} cannot be written: {error.strerror or error}") from error

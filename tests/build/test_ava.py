@@ -12,9 +12,11 @@ import pytest
 import run_net
 import torch
 
+from slowfast_mvit.build import evaluate
 from slowfast_mvit.build.ava import box_protocol, boxes_to_train, key_frame_clips
 from slowfast_mvit.build.ava_lists import ava_list
 from slowfast_mvit.build.evaluate import evaluate_videos, run_test
+from slowfast_mvit.build.fingerprint import fingerprint_of
 from slowfast_mvit.build.kinds import list_of, protocol_of
 from slowfast_mvit.build.model import build_model
 from slowfast_mvit.build.train import run_training
@@ -23,6 +25,7 @@ from slowfast_mvit.data.toy_ava import ToyAva, make_toy_ava
 from slowfast_mvit.engine.distributed import World
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.models.action import ActionMViT
+from slowfast_mvit.tasks.ava import ActionDetection
 from tests.engine.ranks import run_ranks
 
 ROOT = Path(__file__).parents[2]
@@ -177,6 +180,35 @@ def test_two_ranks_train_as_one(data, tmp_path):
     ]
     for name, tensor in states[0].items():
         torch.testing.assert_close(states[1][name], tensor, rtol=1e-4, atol=1e-5)
+
+
+def test_a_test_goes_on_from_its_finished_key_frames(data, tmp_path, monkeypatch):
+    """Stopped after two batches, with a part of the journal for each; a changed setting of the test begins anew."""
+    config = config_of(data, tmp_path / "run", "TEST.BATCH_SIZE", "1")
+    whole = run_test(config_of(data, tmp_path / "whole", "TEST.BATCH_SIZE", "1"), CPU, random_weights=True)
+    seen = []
+
+    def count(self, model, batch, real=ActionDetection.probabilities):
+        seen.append(batch.video_index.tolist())
+        if len(seen) == 3:
+            raise UserError("cut off")
+        return real(self, model, batch)
+
+    monkeypatch.setattr(evaluate, "SECONDS", 0.0)
+    monkeypatch.setattr(ActionDetection, "probabilities", count)
+    with pytest.raises(UserError, match="cut off"):
+        run_test(config, CPU, random_weights=True)
+    metrics = run_test(config, CPU, random_weights=True)
+    assert seen == [[key] for key in (0, 1, 2, 2, 3, 4, 5)]
+    files = [tmp_path / name / "predictions" / "detections.csv" for name in ("run", "whole")]
+    assert files[0].read_bytes() == files[1].read_bytes() and metrics["map"] == whole["map"]
+    keys, protocol = list_of(config, "test"), protocol_of(config, "test")
+    first = fingerprint_of(config, "w", keys, protocol, "float32")
+    other_boxes = replace(keys, boxes=keys.boxes + 0.001)
+    flipped = protocol_of(config_of(data, tmp_path, "AVA.TEST_FLIP", "True"), "test")
+    assert first != fingerprint_of(config, "w", other_boxes, protocol, "float32")
+    assert first != fingerprint_of(config, "w", keys, flipped, "float32")
+    assert first == fingerprint_of(config, "w", list_of(config, "test"), protocol, "float32")
 
 
 # Models by config.

@@ -384,7 +384,7 @@ def test_each_of_several_tests_has_its_own_parts(configured) -> None:
 
 def test_a_full_disk_is_one_sentence(configured, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any) -> None:
-        raise OSError(28, os.strerror(28), "clips.csv")
+        raise UserError("clips.csv cannot be written: No space left on device")
 
     config = configured("run")
     with monkeypatch.context() as patch:

@@ -603,3 +603,17 @@ def test_an_epoch_does_not_end_in_ruins(tmp_path):
     course = Course()
     run(tmp_path, line(), [], three, course=course, start=stopped)
     assert len(course.ended) == 1  # by a signal at that moment: it goes on
+
+
+def test_steps_without_clips_are_not_counted_among_those_that_fail(tmp_path):
+    """A passage of the list that cannot be read is no reason to stop: DATA.MAX_BAD_VIDEOS is its limit."""
+    course = Course()
+    run(
+        tmp_path,
+        line(),
+        [batch([1.0], [2]), None, None, None],
+        plan(steps_per_epoch=4, clips_per_step=1, max_skipped=2),
+        course=course,
+    )
+    ((position, means),) = course.ended
+    assert position.skipped == 0 and means["clips_per_second"] > 0

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from slowfast_mvit.batches import UnreadableVideo
+from slowfast_mvit.errors import UserError
 from slowfast_mvit.evaluation import predictions
 from slowfast_mvit.evaluation.multiview import MultiViewResult
 from slowfast_mvit.evaluation.predictions import (
@@ -183,10 +184,10 @@ def test_a_failed_write_leaves_the_old_file(result, tmp_path, monkeypatch, write
     def fail(file, *args, **kwargs):
         if hasattr(file, "write"):
             file.write(b"half")
-        raise OSError("disk full")
+        raise OSError(28, "disk full")
 
     monkeypatch.setattr(*((np, "savez_compressed") if write == "npz" else (predictions.os, "fsync")), fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(UserError, match=rf"^{path} cannot be written: disk full$"):
         act(True)
     assert path.read_bytes() == old
     monkeypatch.undo()

@@ -4,7 +4,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,26 +12,14 @@ import pytest
 import torch
 
 from slowfast_mvit.engine.checkpoint import list_checkpoints
+from tests.commands import run_here, start_net
 
-ROOT = Path(__file__).parents[2]
-NUM_EPOCHS = 16  # of 6 steps
-
-
-def start(config: Path, *overrides: str) -> subprocess.Popen[str]:
-    """A training with all that has a state: momentum, an average, dropout, drop path; a checkpoint after every step."""
-    command = [
-        sys.executable, str(ROOT / "tools" / "run_net.py"), "--cfg", str(config), "TEST.ENABLE", "False", "LOG_PERIOD", "1",
-        "TRAIN.BATCH_SIZE", "4", "TRAIN.CHECKPOINT_SECONDS", "1e-6", "TRAIN.EVAL_PERIOD", "5", "SOLVER.EMA_DECAY", "0.9",
-        "MODEL.DROPOUT_RATE", "0.5", "SOLVER.MAX_EPOCH", str(NUM_EPOCHS), "AUG.NUM_SAMPLE", "2", *overrides,
-    ]  # fmt: skip
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
-
-
-def finish(process: subprocess.Popen[str], timeout: float = 300) -> str:
-    _, said = process.communicate(timeout=timeout)
-    assert process.returncode == 0, said
-    return said
+# A training with all that has a state: momentum, an average, dropout, drop path; 6 steps an epoch, a checkpoint after each.
+TRAINING = (
+    "TEST.ENABLE", "False", "LOG_PERIOD", "1", "TRAIN.BATCH_SIZE", "4", "TRAIN.CHECKPOINT_SECONDS", "1e-6",
+    "TRAIN.EVAL_PERIOD", "5", "SOLVER.EMA_DECAY", "0.9", "MODEL.DROPOUT_RATE", "0.5", "AUG.NUM_SAMPLE", "2",
+    "SOLVER.MAX_EPOCH",
+)  # fmt: skip
 
 
 def steps_logged(run: Path) -> int:
@@ -40,8 +27,8 @@ def steps_logged(run: Path) -> int:
     return log.read_text().count('"kind": "train"') if log.exists() else 0
 
 
-def last_state(run: Path) -> dict[str, Any]:
-    (last,) = [path for path in list_checkpoints(run / "checkpoints") if f"epoch_{NUM_EPOCHS:05d}" in path.name]
+def last_state(run: Path, num_epochs: int) -> dict[str, Any]:
+    (last,) = [path for path in list_checkpoints(run / "checkpoints") if f"epoch_{num_epochs:05d}" in path.name]
     return torch.load(last, weights_only=True)
 
 
@@ -80,17 +67,20 @@ def kill(process: subprocess.Popen[str], run: Path, chance: random.Random, *, wh
     return bool(list((run / "checkpoints").glob(".*.tmp")))
 
 
-@pytest.mark.parametrize("num_kills", [3, pytest.param(30, marks=pytest.mark.slow)])
-def test_killed_trainings_end_as_if_nothing_had_happened(config_file: Path, tmp_path: Path, num_kills: int) -> None:
+@pytest.mark.parametrize(("num_kills", "num_epochs"), [(3, 8), pytest.param(30, 16, marks=pytest.mark.slow)])
+def test_killed_trainings_end_as_if_nothing_had_happened(
+    config_file: Path, tmp_path: Path, num_kills: int, num_epochs: int
+) -> None:
     run, chance = tmp_path / "run", random.Random(num_kills)
+    training = (*TRAINING, str(num_epochs))
     kills = halves = 0
     for number in range(num_kills):
-        process = start(config_file)
+        process = start_net(config_file, *training)
         halves += kill(process, run, chance, while_writing=number % 2 == 1)
         kills += process.returncode == -signal.SIGKILL
-    finish(start(config_file))
+    assert run_here(config_file, *training) == 0
     assert not list((run / "checkpoints").glob(".*.tmp"))
-    finish(start(config_file, "OUTPUT_DIR", str(tmp_path / "whole")))
-    assert_same(last_state(run), last_state(tmp_path / "whole"))
+    assert run_here(config_file, *training, "OUTPUT_DIR", str(tmp_path / "whole")) == 0
+    assert_same(last_state(run, num_epochs), last_state(tmp_path / "whole", num_epochs))
     assert kills == num_kills
     print(f"{kills} kills, {halves} of them with half a checkpoint on the disk")

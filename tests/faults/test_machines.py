@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from slowfast_mvit.engine.checkpoint import list_checkpoints
+from tests.commands import RUN_NET
+from tests.commands import start as start_process
 
-ROOT = Path(__file__).parents[2]
 TIMEOUT = 10.0
 
 
@@ -66,7 +67,7 @@ def machines() -> Iterator[list[Machine]]:
         ip("link", "delete", bridge)
 
 
-def start(machine: Machine, config: Path, first: Machine, said: Path) -> subprocess.Popen[bytes]:
+def start(machine: Machine, config: Path, first: Machine, said: Path) -> subprocess.Popen[str]:
     """torchrun on one machine, in a session of its own; what it says goes to a file."""
     command = [
         "ip", "netns", "exec", machine.name,
@@ -74,14 +75,16 @@ def start(machine: Machine, config: Path, first: Machine, said: Path) -> subproc
         "--rdzv-backend", "c10d", "--rdzv-endpoint", f"{first.address}:29400", "--rdzv-id", "job",
         "--rdzv-conf", f"is_host={int(machine == first)}",  # torchrun looks its own name up, which is no namespace's
         "--local-addr", machine.address,
-        str(ROOT / "tools" / "run_net.py"), "--cfg", str(config), "TEST.ENABLE", "False", "LOG_PERIOD", "1",
+        RUN_NET, "--cfg", str(config), "TEST.ENABLE", "False", "LOG_PERIOD", "1",
         "TRAIN.BATCH_SIZE", "2", "SOLVER.MAX_EPOCH", "40", "TRAIN.EVAL_PERIOD", "40",
         "DISTRIBUTED.TIMEOUT", str(TIMEOUT),
     ]  # fmt: skip
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command, stdout=said.open("wb"), stderr=subprocess.STDOUT, env=environment, start_new_session=True
-    )
+    return begin(said, *command)
+
+
+def begin(said: Path, *command: str) -> subprocess.Popen[str]:
+    """A process in a session of its own; what it says goes to a file."""
+    return start_process(*command, stdout=said.open("wb"), stderr=subprocess.STDOUT, start_new_session=True)
 
 
 def wait_for(text: str, file: Path, seconds: float) -> float:
@@ -93,7 +96,7 @@ def wait_for(text: str, file: Path, seconds: float) -> float:
     return time.monotonic() - began
 
 
-def end(processes: list[subprocess.Popen[bytes]]) -> None:
+def end(processes: list[subprocess.Popen[str]]) -> None:
     for process in processes:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -139,28 +142,19 @@ def test_a_machine_is_cut_off_and_the_training_goes_on_later(
 
 @pytest.mark.slow
 def test_a_machine_freezes_and_the_training_goes_on_later(config_file: Path, tmp_path: Path) -> None:
-    def begin(name: str) -> list[subprocess.Popen[bytes]]:
+    def machines(name: str) -> list[subprocess.Popen[str]]:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
         command = [
-            sys.executable, str(ROOT / "tools" / "run_net.py"), "--cfg", str(config_file), "TEST.ENABLE", "False",
+            sys.executable, RUN_NET, "--cfg", str(config_file), "TEST.ENABLE", "False",
             "LOG_PERIOD", "1", "TRAIN.BATCH_SIZE", "2", "SOLVER.MAX_EPOCH", "40", "TRAIN.EVAL_PERIOD", "40",
             "DISTRIBUTED.TIMEOUT", str(TIMEOUT), "--init_method", address, "--num_shards", "3", "--shard_id",
         ]  # fmt: skip
-        return [
-            subprocess.Popen(
-                [*command, str(number)],
-                stdout=(tmp_path / f"{name}{number}").open("wb"),
-                stderr=subprocess.STDOUT,
-                env=os.environ | {"OMP_NUM_THREADS": "1"},
-                start_new_session=True,
-            )
-            for number in range(3)
-        ]
+        return [begin(tmp_path / f"{name}{number}", *command, str(number)) for number in range(3)]
 
     run = tmp_path / "run"
-    processes = begin("said")
+    processes = machines("said")
     try:
         wait_for('"step": 10,', run / "log.jsonl", 150)
         os.killpg(processes[2].pid, signal.SIGSTOP)
@@ -175,7 +169,7 @@ def test_a_machine_freezes_and_the_training_goes_on_later(config_file: Path, tmp
         ]
         assert "nothing was heard of rank 2" in sentence
     kept = list_checkpoints(run / "checkpoints")[-1]
-    processes = begin("again")
+    processes = machines("again")
     try:
         assert [process.wait(timeout=200) for process in processes] == [0, 0, 0]
     finally:

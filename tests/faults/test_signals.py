@@ -1,87 +1,95 @@
-"""A scheduler that wants its machine back: SIGTERM and SIGUSR1 end a training with a checkpoint, and no error."""
+"""Who takes a machine back: SIGTERM and SIGUSR1 end a training with a checkpoint, and no error."""
 
 import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 
+from slowfast_mvit.data.clips import TrainClips
 from slowfast_mvit.engine.checkpoint import list_checkpoints
+from tests.commands import finish, ranks_of, run_here, small_config, start_net, wait_for_step
 
-ROOT = Path(__file__).parents[2]
-
-
-def start(config: Path, *overrides: str) -> subprocess.Popen[str]:
-    command = [
-        sys.executable, str(ROOT / "tools" / "run_net.py"), "--cfg", str(config), "TEST.ENABLE", "False", "LOG_PERIOD", "1",
-        "TRAIN.BATCH_SIZE", "4", "SOLVER.MAX_EPOCH", "4", *overrides,
-    ]  # fmt: skip
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+TRAINING = ("TEST.ENABLE", "False", "LOG_PERIOD", "1", "TRAIN.BATCH_SIZE", "4", "SOLVER.MAX_EPOCH", "3")  # of 6 steps
 
 
-def wait_for_step(process: subprocess.Popen[str], run: Path, step: int) -> None:
-    log, deadline = run / "log.jsonl", time.monotonic() + 120
-    while not (log.exists() and f'"step": {step},' in log.read_text()):
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return torch.load(run / "checkpoints" / "checkpoint_epoch_00003.pyth", weights_only=True)["model_state"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_a_signal_ends_a_training_with_a_checkpoint(config_file: Path, tmp_path: Path, number: signal.Signals) -> None:
-    run = tmp_path / "run"
-    process = start(config_file)
-    wait_for_step(process, run, 8)  # of 6 in an epoch
-    process.send_signal(number)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 128 + number, said
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, toy_data: Path) -> dict[str, torch.Tensor]:
+    """Weights of a training that nobody disturbs."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert run_here(small_config(folder, toy_data), *TRAINING) == 0
+    return weights(folder / "run")
+
+
+def assert_stopped_and_goes_on(
+    number: signal.Signals,
+    status: int,
+    said: str,
+    config: Path,
+    whole: dict[str, torch.Tensor],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """The training in ``config``'s folder ended with a checkpoint inside the second epoch, and leads to the same weights."""
+    run = config.parent / "run"
+    assert status == 128 + number, said
     checkpoint = list_checkpoints(run / "checkpoints")[-1]
     assert checkpoint.name.startswith("checkpoint_epoch_00001_step_") and "Traceback" not in said
     assert said.splitlines()[-1] == (
         f"stopped by {number.name}: {checkpoint} is written; start the same command again to go on from there"
     )
-    again = start(config_file)
-    _, said = again.communicate(timeout=120)
-    assert again.returncode == 0 and f"of epoch 2 from {checkpoint}" in said, said
-    whole = start(config_file, "OUTPUT_DIR", str(tmp_path / "whole"))
-    assert whole.wait(timeout=120) == 0
-    states = [
-        torch.load(folder / "checkpoints" / "checkpoint_epoch_00004.pyth", weights_only=True)["model_state"]
-        for folder in (run, tmp_path / "whole")
-    ]
-    assert all(torch.equal(states[0][name], states[1][name]) for name in states[1])
+    capfd.readouterr()
+    assert run_here(config, *TRAINING) == 0
+    assert f"of epoch 2 from {checkpoint}" in capfd.readouterr().err
+    found = weights(run)
+    assert all(torch.equal(found[name], whole[name]) for name in whole)
 
 
-def ranks_of(process: subprocess.Popen[str]) -> list[int]:
-    """Process ids of a run's ranks in their order, which is that in which they were started."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        try:
-            parent = (folder / "stat").read_text().rpartition(")")[2].split()[1] if folder.name.isdigit() else ""
-            if parent == str(process.pid) and b"spawn_main" in (folder / "cmdline").read_bytes():
-                found.append(int(folder.name))
-        except OSError:  # it has ended meanwhile
-            continue
-    return sorted(found)
+def test_sigterm_ends_a_training_with_a_checkpoint(
+    config_file: Path, tmp_path: Path, whole: dict[str, torch.Tensor], capfd: pytest.CaptureFixture[str]
+) -> None:
+    process = start_net(config_file, *TRAINING)
+    wait_for_step(process, tmp_path / "run", 8)
+    process.terminate()
+    assert_stopped_and_goes_on(signal.SIGTERM, *finish(process), config_file, whole, capfd)
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-def test_a_signal_to_any_rank_ends_all_with_a_checkpoint(config_file: Path, tmp_path: Path, rank: int) -> None:
-    run, two = tmp_path / "run", ("NUM_PROCESSES", "2")
-    process = start(config_file, *two)
-    wait_for_step(process, run, 8)
-    ranks = ranks_of(process)
-    assert len(ranks) == 2
-    os.kill(ranks[rank], signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGTERM, said
-    checkpoint = list_checkpoints(run / "checkpoints")[-1]
-    assert said.count(f"stopped by SIGTERM: {checkpoint} is written") == 1 and "Traceback" not in said
-    again = start(config_file, *two)
-    _, said = again.communicate(timeout=120)
-    assert again.returncode == 0 and f"of epoch 2 from {checkpoint}" in said, said
+def test_sigusr1_ends_a_training_with_a_checkpoint(
+    config_file: Path,
+    whole: dict[str, torch.Tensor],
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Sent to this process, while it reads the 30th video: step 8."""
+    plain, read = TrainClips.__getitem__, []
+
+    def signalled(*arguments):  # noqa: ANN002, ANN202
+        read.append(1)
+        if len(read) == 30:
+            signal.raise_signal(signal.SIGUSR1)
+        return plain(*arguments)
+
+    monkeypatch.setattr(TrainClips, "__getitem__", signalled)
+    status = run_here(config_file, *TRAINING)
+    assert_stopped_and_goes_on(signal.SIGUSR1, status, capfd.readouterr().err, config_file, whole, capfd)
+
+
+def test_a_signal_to_any_rank_or_to_the_command_ends_all_with_a_checkpoint(config_file: Path, tmp_path: Path) -> None:
+    """One run of two ranks, in which rank 0, then rank 1, then the command that has started them is signalled."""
+    run, before = tmp_path / "run", ""
+    for target, step in (("rank 0", 2), ("rank 1", 8), ("command", 14)):
+        process = start_net(config_file, *TRAINING, "SOLVER.MAX_EPOCH", "30", "NUM_PROCESSES", "2")
+        wait_for_step(process, run, step)
+        ranks = ranks_of(process)
+        assert len(ranks) == 2
+        os.kill({"rank 0": ranks[0], "rank 1": ranks[1], "command": process.pid}[target], signal.SIGTERM)
+        status, said = finish(process)
+        assert status == 128 + signal.SIGTERM, said
+        checkpoint = list_checkpoints(run / "checkpoints")[-1]
+        assert said.count(f"stopped by SIGTERM: {checkpoint} is written") == 1 and "Traceback" not in said, said
+        assert not before or said.count(f" from {before}\n") == 1, said
+        before = str(checkpoint)

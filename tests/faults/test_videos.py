@@ -3,9 +3,6 @@
 import os
 import re
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -13,8 +10,9 @@ import pytest
 import torch
 
 from slowfast_mvit.data.toy import ToySet, make_toy_set
+from tests.commands import finish, run_here, start_net, wait_for_step
 
-ROOT = Path(__file__).parents[2]
+WORKERS = ("DATA_LOADER.NUM_WORKERS", "2")
 
 
 @pytest.fixture
@@ -32,18 +30,17 @@ def config(tmp_path: Path, config_file: Path, data: Path) -> Path:
     return path
 
 
-def start(config: Path, *overrides: str) -> subprocess.Popen[str]:
-    command = [
-        sys.executable, str(ROOT / "tools" / "run_net.py"), "--cfg", str(config), "DATA_LOADER.NUM_WORKERS", "2", *overrides
-    ]  # fmt: skip
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+@pytest.fixture
+def said(config: Path, capfd: pytest.CaptureFixture[str]):
+    """What the command says with overrides, on two loader workers, when it ends with a status."""
 
+    def run(*overrides: str, status: int = 0) -> str:
+        capfd.readouterr()
+        ended, said = run_here(config, *WORKERS, *overrides), capfd.readouterr().err
+        assert ended == status and "Traceback" not in said, said
+        return said
 
-def finish(process: subprocess.Popen[str], status: int = 0) -> str:
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == status and "Traceback" not in said, said
-    return said
+    return run
 
 
 def hang(video: Path) -> None:
@@ -56,15 +53,15 @@ def cut(video: Path) -> None:
     video.write_bytes(video.read_bytes()[: video.stat().st_size // 4])
 
 
-def test_training_goes_on_without_a_cut_and_a_hanging_video(config: Path, data: Path, tmp_path: Path) -> None:
+def test_training_goes_on_without_a_cut_and_a_hanging_video(said, data: Path, tmp_path: Path) -> None:
     videos = data / "videos" / "train"
     cut(videos / "00003.mp4")
     hang(videos / "00005.mp4")
     settings = ("SOLVER.MAX_EPOCH", "3", "DATA_LOADER.TIMEOUT", "1.5", "TEST.ENABLE", "False")
-    said = finish(start(config, *settings))
-    assert len(re.findall("cannot read .*00003.mp4 with pyav", said)) == 1
+    told = said(*settings)
+    assert len(re.findall("cannot read .*00003.mp4 with pyav", told)) == 1
     assert (
-        len(re.findall(r"loader worker [01] \(pid \d+\) has been at .*00005.mp4 for \d s: .* started anew", said)) == 1
+        len(re.findall(r"loader worker [01] \(pid \d+\) has been at .*00005.mp4 for \d s: .* started anew", told)) == 1
     )
     table = pd.read_csv(tmp_path / "run" / "unreadable_train.csv")
     assert list(table["video"]) == ["videos/train/00003.mp4", "videos/train/00005.mp4"]
@@ -72,7 +69,7 @@ def test_training_goes_on_without_a_cut_and_a_hanging_video(config: Path, data: 
     assert (tmp_path / "run" / "checkpoints" / "checkpoint_epoch_00003.pyth").exists()
     # The same without a worker that hangs: the video is cut instead. Nothing else may differ.
     (videos / "00005.mp4").write_bytes((videos / "00003.mp4").read_bytes())
-    finish(start(config, *settings, "OUTPUT_DIR", str(tmp_path / "calm")))
+    said(*settings, "OUTPUT_DIR", str(tmp_path / "calm"))
     states = [
         torch.load(tmp_path / run / "checkpoints" / "checkpoint_epoch_00003.pyth", weights_only=True)["model_state"]
         for run in ("run", "calm")
@@ -80,35 +77,33 @@ def test_training_goes_on_without_a_cut_and_a_hanging_video(config: Path, data: 
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[1])
 
 
-def test_too_many(config: Path, data: Path) -> None:
+def test_too_many(said, data: Path) -> None:
     hang(data / "videos" / "train" / "00005.mp4")
-    said = finish(start(config, "DATA_LOADER.TIMEOUT", "1", "DATA.MAX_BAD_VIDEOS", "0"), status=2)
-    (error,) = re.findall("^error: .*", said, re.MULTILINE)
+    told = said("DATA_LOADER.TIMEOUT", "1", "DATA.MAX_BAD_VIDEOS", "0", status=2)
+    (error,) = re.findall("^error: .*", told, re.MULTILINE)
     assert error.startswith("error: 1 training videos could not be read, and DATA.MAX_BAD_VIDEOS is 0: ")
     assert "00005.mp4" in error and "decoding hangs" in error
 
 
-def test_a_test_stops_where_a_video_hangs(config: Path, data: Path) -> None:
+def test_a_test_stops_where_a_video_hangs(said, data: Path) -> None:
     hang(data / "videos" / "test" / "00002.mp4")
-    said = finish(start(config, "SOLVER.MAX_EPOCH", "1", "DATA_LOADER.TIMEOUT", "1"), status=2)
     assert re.search(
         r"^error: loader worker [01] \(pid \d+\) has been at .*test/00002.mp4 for \d s: take the file off the list, or raise",
-        said,
+        said("SOLVER.MAX_EPOCH", "1", "DATA_LOADER.TIMEOUT", "1", status=2),
         re.MULTILINE,
     )
 
 
 def test_a_killed_worker_of_a_training(config: Path, tmp_path: Path) -> None:
-    process = start(config, "SOLVER.MAX_EPOCH", "500", "TRAIN.EVAL_PERIOD", "500", "TRAIN.CHECKPOINT_PERIOD", "500")
-    log, deadline = tmp_path / "run" / "log.jsonl", time.monotonic() + 60
-    while not (log.exists() and '"step": 5,' in log.read_text()):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
+    long = ("SOLVER.MAX_EPOCH", "500", "TRAIN.EVAL_PERIOD", "500", "TRAIN.CHECKPOINT_PERIOD", "500")
+    process = start_net(config, *WORKERS, *long)
+    wait_for_step(process, tmp_path / "run", 5)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     workers = [int(pid) for pid in children if b"resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_bytes()]
     assert len(workers) == 2
     os.kill(workers[0], signal.SIGKILL)
-    said = finish(process, status=2)
+    status, said = finish(process)
+    assert status == 2 and "Traceback" not in said, said
     assert re.search(
         rf"^error: loader worker [01] \(pid {workers[0]}\).* was killed by SIGKILL, mostly the kernel's answer to a lack of "
         r"memory \(.*this process holds .*\): lower DATA_LOADER.NUM_WORKERS",

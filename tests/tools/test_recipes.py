@@ -31,6 +31,18 @@ def test_large_model_at_312_pixels_tests_on_a_cpu(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_boxes_are_trained_and_tested(tmp_path: Path) -> None:
+    recipe = ROOT / "configs" / "AVA" / "MVITV2_S_16x4.yaml"
+    fresh = ["NUM_GPUS", "0", "TRAIN.CHECKPOINT_FILE_PATH", ""]
+    assert run_net.main(["--cfg", str(recipe), "--toy", "OUTPUT_DIR", str(tmp_path), *fresh]) == 0
+    metrics = json.loads((tmp_path / "toy-MVITV2_S_16x4" / "metrics.json").read_text())
+    assert metrics["num_key_frames"] == 8 and metrics["protocol"] == "whole frames, short side 224"
+    lines = [json.loads(line) for line in (tmp_path / "toy-MVITV2_S_16x4" / "log.jsonl").read_text().splitlines()]
+    losses = [line["loss"] for line in lines if line["kind"] == "train"]
+    assert losses[0] == pytest.approx(0.693, abs=0.15)  # fresh weights know nothing of 80 questions: ln 2
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["MVITV2_S_16x4.yaml", "MVITV2_B_32x3.yaml"])
 def test_recipe_trains_with_all_of_its_augmentation(recipe: str, tmp_path: Path) -> None:
     out = run_toy(recipe, tmp_path)
