@@ -76,3 +76,13 @@ def test_a_hundred_thousand_rows_are_written_in_a_second(tmp_path):
     begun = time.process_time()
     write_detections(scored, classes, tmp_path / "detections.csv")
     assert time.process_time() - begun < 1
+
+
+def test_a_box_that_reaches_the_threshold_by_its_last_digits_alone(tmp_path):
+    """An IoU of 0.5 - 1e-13 in memory is 0.5 in nine digits: both are scored as the file says."""
+    at, classes = KeySeconds.of(["a"], [1]), (ActionClass(1, "act"),)
+    scored = ScoredBoxes.of(at, np.array([[0, 0, 1, 0.5 - 1e-13]]), np.array([[0.5]], dtype=np.float32))
+    truth = ActionBoxes(at, np.array([[0.0, 0, 1, 1]]), np.array([1], dtype=np.int32))
+    write_detections(scored, classes, tmp_path / "detections.csv")
+    assert evaluate(truth, read_detections(tmp_path / "detections.csv"), classes).mean() == 1
+    assert evaluate(truth, detections_of(scored, classes), classes).mean() == 1
