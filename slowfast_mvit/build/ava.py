@@ -101,7 +101,6 @@ def boxes_to_train(config: Config, keys: AvaList, precision: str) -> ToTrain:
 def boxes_to_test(config: Config, keys: AvaList, protocol: BoxProtocol, precision: str, device: torch.device) -> ToTest:
     """What a test of the list is given."""
     task, num_classes = detection_of(config, precision), config.MODEL.NUM_CLASSES
-    side = protocol.crop_size or protocol.short_sides[0]
     return ToTest(
         items="key frames",
         if_unreadable="whoever is there counts as not found",
@@ -110,7 +109,6 @@ def boxes_to_test(config: Config, keys: AvaList, protocol: BoxProtocol, precisio
         predict=task.probabilities,
         evaluator=lambda only: BoxEvaluator(keys.starts, num_classes, protocol.num_views, only=only),
         rows=BoxScores,
-        blank=lambda: _blank_batch(torch.zeros(1, 3, config.DATA.NUM_FRAMES, side, side, device=device), num_classes),
         metrics=lambda result: _map(_score(config, keys, protocol, result)[0]),
         write=partial(_write, config, keys, protocol),
     )

@@ -47,7 +47,6 @@ def clips_to_test(
     config: Config, videos: VideoList | ImageList, protocol: ViewProtocol, precision: str, device: torch.device
 ) -> ToTest:
     """What a test of the list is given."""
-    is_images = isinstance(videos, ImageList)
     num_classes = scored_classes(config, videos) if isinstance(videos, ImageList) else config.MODEL.NUM_CLASSES
     task = replace(classification_of(config, precision), num_scored=num_classes)
     return ToTest(
@@ -65,7 +64,6 @@ def clips_to_test(
             only=only,
         ),
         rows=VideoRows,
-        blank=lambda: _blank_view(1 if is_images else config.DATA.NUM_FRAMES, protocol.crop_size, device),
         metrics=metrics_of,
         write=partial(_write, config, videos, protocol),
     )
@@ -79,12 +77,6 @@ def _blank_batch(config: Config, is_images: bool) -> ClipBatch:
     seconds = torch.zeros(1, dtype=torch.float64)
     video = torch.zeros(1, 3, frames, side, side, dtype=torch.uint8)
     return ClipBatch(video, labels, zero, zero, zero, seconds, seconds)
-
-
-def _blank_view(frames: int, side: int, device: torch.device) -> ClipBatch:
-    video = torch.zeros(1, 3, frames, side, side, device=device)
-    zero, seconds = torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.float64)
-    return ClipBatch(video, zero, zero, zero, zero, seconds, seconds)
 
 
 def _write(

@@ -28,7 +28,6 @@ from slowfast_mvit.engine.distributed import World
 from slowfast_mvit.engine.log import ProgressBar
 from slowfast_mvit.engine.loop import evaluate
 from slowfast_mvit.engine.memory import out_of_memory
-from slowfast_mvit.engine.parallel import is_sharded
 from slowfast_mvit.engine.rounds import SECONDS, Rounds
 from slowfast_mvit.engine.stopping import StopRequest
 from slowfast_mvit.errors import UserError
@@ -249,6 +248,8 @@ def evaluate_videos(
 ) -> Tested | None:
     """Probabilities of every view of every readable video, joined per video, on rank 0; None on the others.
 
+    The ranks have different numbers of forward passes, so each needs a whole ``model``.
+
     Of the videos that ``journal`` does not have yet, rank r of R tests r, r + R, r + 2R ...
 
     Raises:
@@ -261,13 +262,12 @@ def evaluate_videos(
         _LOG.info("%s: %d of %d %s are finished already", title, len(finished), len(videos), kind.items)
     share = np.setdiff1d(np.arange(len(videos)), finished)[world.rank :: world.size]
     evaluator = kind.evaluator(None if world.is_main else share)  # rank 0 joins all
-    in_step = is_sharded(model)  # then the ranks do every forward pass together
     rounds = Rounds(
         world,
         stop_signal=stop_signal,
         save=(lambda: None) if journal is None else (lambda: journal.keep(evaluator)),
         left=f"start the same command again{f': finished videos are kept in {journal.folder}' if journal else ''}",
-        seconds=0.0 if in_step else SECONDS,
+        seconds=SECONDS,
     )
     views = views_of(
         kind.dataset,
@@ -278,7 +278,7 @@ def evaluate_videos(
     unreadable: list[UnreadableVideo] = []
     readable = _readable(views, videos, unreadable)
     batch_size = max(1, config.TEST.BATCH_SIZE // world.local_size)
-    batches = kind.batches(readable if in_step else rounds.between(readable), batch_size)
+    batches = kind.batches(rounds.between(readable), batch_size)
 
     @torch.inference_mode()
     def predict(batch: ClipBatch | AvaBatch) -> Tensor:
@@ -294,7 +294,7 @@ def evaluate_videos(
         rounds.fail(error)
     finally:
         bar.close()
-    rounds.finish(idle=(lambda: predict(kind.blank())) if in_step else None)
+    rounds.finish()
     rows += [] if world.is_main else [evaluator.rows(evaluator.finished())]
     return _gathered(world, evaluator, rows, unreadable)
 

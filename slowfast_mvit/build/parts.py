@@ -42,7 +42,6 @@ class ToTest:
         predict: probabilities [B or R, classes] of a batch.
         evaluator: joins them; takes the indices of the only items that come, or None for all.
         rows: type of what evaluators tell each other of finished items.
-        blank: gives one view of nothing, for a rank that has none left and takes part in the forward passes of the others.
         metrics: of a result, in percent.
         write: writes a result's files into a folder, and for PySlowFast into another file if one is asked for; returns metrics.
     """
@@ -54,6 +53,5 @@ class ToTest:
     predict: Callable[[nn.Module, Any], Tensor]
     evaluator: Callable[[np.ndarray | None], Any]
     rows: type[Any]
-    blank: Callable[[], Any]
     metrics: Callable[[Any], Mapping[str, float]]
     write: Callable[[Any, Path, Path | None], Mapping[str, object]]

@@ -57,11 +57,10 @@ class Rounds:
             self._meet(problem=str(error))
         raise error
 
-    def finish(self, idle: Callable[[], object] | None = None) -> None:
-        """Come back when every rank is here. ``idle`` is called after each meeting at which some rank was not ready."""
+    def finish(self) -> None:
+        """Come back when every rank is here."""
         while not self._meet(ready=True):
-            if idle is not None:
-                idle()
+            pass
 
     def _meet(self, *, ready: bool = False, problem: str = "") -> bool:
         """Whether all ranks are ready.

@@ -28,7 +28,6 @@ from slowfast_mvit.config.load import load_config
 from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.clips import MultiViewVideos
 from slowfast_mvit.engine.distributed import World
-from slowfast_mvit.engine.parallel import is_sharded, spread
 from slowfast_mvit.engine.stopping import Stopped, StopRequest
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.evaluation.journal import Journal
@@ -186,28 +185,6 @@ def ruined(world: World, config: Config) -> str:
 def test_scores_that_are_not_finite_on_one_rank_stop_all(configured, tmp_path: Path) -> None:
     said = run_ranks(ruined, 2, tmp_path, configured("run"))
     assert said[0] == said[1] and said[0].startswith("the model's scores are not finite numbers: ")
-
-
-def sharded(world: World, configs: list[Config]) -> list[np.ndarray | None]:
-    """Scores by a model of which each rank holds a part, so that the ranks do every forward pass together."""
-    found = []
-    for config in configs:
-        torch.manual_seed(0)
-        model = spread(build_model(config), world, CPU, "fsdp")
-        assert is_sharded(model) == (world.control is not None)
-        videos = videos_of(config, "test")
-        tested = evaluate_videos(config, model, videos, view_protocol(config), CPU, "float32", "validation", world)
-        found.append(tested and tested.result.scores)
-    return found
-
-
-def test_a_model_in_parts_tests_uneven_shares(configured, lists, tmp_path: Path) -> None:
-    """One video, of which one rank has none, and five."""
-    configs = [configured("run", *lists(count), "TEST.BATCH_SIZE", "4") for count in (1, 5)]
-    scores, nothing = run_ranks(sharded, 2, tmp_path, configs)
-    assert nothing == [None, None] and [len(array) for array in scores] == [1, 5]
-    for found, expected in zip(scores, sharded(World(), configs), strict=True):
-        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
 
 
 def test_too_little_memory_says_what_helps_a_test(configured, monkeypatch: pytest.MonkeyPatch) -> None:

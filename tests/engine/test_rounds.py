@@ -3,7 +3,6 @@
 import signal
 import time
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -39,14 +38,31 @@ def work(world: World, lengths: list[int], seconds: float, event: str) -> tuple[
                 done.append(str(number))
         except UserError as error:
             rounds.fail(error)
-        rounds.finish(idle=partial(done.append, "idle"))
+        rounds.finish()
     except UserError as error:
         return done, f"{type(error).__name__}: {error}"
     return done, ""
 
 
-def test_ranks_of_different_lengths_meet_before_every_item(tmp_path: Path) -> None:
-    (long, _), (short, _), (none, _) = run_ranks(work, 3, tmp_path, [5, 2, 0], 0.0, "")
+CASES = {
+    "lengths": ([5, 2, 0], 0.0, ""),
+    **{(event, seconds): ([100, 100, 1], seconds, event) for event in ("error", "signal") for seconds in (0.0, 0.05)},
+}
+
+
+def all_cases(world: World) -> dict[object, tuple[list[str], str]]:
+    """In turn, in the same processes: their start takes seconds."""
+    return {name: work(world, *case) for name, case in CASES.items()}
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[object, tuple[list[str], str]]]:
+    """By rank."""
+    return run_ranks(all_cases, 3, tmp_path_factory.mktemp("ranks"))
+
+
+def test_ranks_of_different_lengths_meet_before_every_item(found) -> None:
+    long, short, none = (rank["lengths"][0] for rank in found)
     assert [word for word in long if word != "save"] == ["0", "1", "2", "3", "4"]
     assert [word for word in short if word != "save"] == ["0", "1", "idle", "idle", "idle"]
     assert [word for word in none if word != "save"] == ["idle"] * 5
@@ -58,10 +74,9 @@ def test_ranks_of_different_lengths_meet_before_every_item(tmp_path: Path) -> No
     [("error", "UserError: the third item is bad"), ("signal", "Stopped: stopped by SIGTERM: go on")],
 )
 @pytest.mark.parametrize("seconds", [0.0, 0.05])
-def test_all_ranks_end_alike(event: str, ends: str, seconds: float, tmp_path: Path) -> None:
-    found = run_ranks(work, 3, tmp_path, [100, 100, 1], seconds, event)
-    assert [error for _, error in found] == [ends] * 3
-    assert all(len(done) < 100 for done, _ in found)
+def test_all_ranks_end_alike(event: str, ends: str, seconds: float, found) -> None:
+    assert [rank[event, seconds][1] for rank in found] == [ends] * 3
+    assert all(len(rank[event, seconds][0]) < 100 for rank in found)
 
 
 def test_a_process_alone_stops_at_the_next_item() -> None:
