@@ -29,7 +29,9 @@ def same_weights(first: Path, second: Path) -> bool:
         torch.load(list_checkpoints(run / "checkpoints")[-1], weights_only=True)["model_state"]
         for run in (first, second)
     ]
-    return states[0].keys() == states[1].keys() and all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    return states[0].keys() == states[1].keys() and all(
+        torch.equal(states[0][name], states[1][name]) for name in states[0]
+    )
 
 
 @pytest.fixture(scope="module")

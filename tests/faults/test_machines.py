@@ -17,8 +17,7 @@ from pathlib import Path
 import pytest
 
 from slowfast_mvit.engine.checkpoint import list_checkpoints
-from tests.commands import RUN_NET
-from tests.commands import start as start_process
+from tests.commands import RUN_NET, start
 
 TIMEOUT = 10.0
 
@@ -67,7 +66,7 @@ def machines() -> Iterator[list[Machine]]:
         ip("link", "delete", bridge)
 
 
-def start(machine: Machine, config: Path, first: Machine, said: Path) -> subprocess.Popen[str]:
+def torchrun(machine: Machine, config: Path, first: Machine, said: Path) -> subprocess.Popen[str]:
     """torchrun on one machine, in a session of its own; what it says goes to a file."""
     command = [
         "ip", "netns", "exec", machine.name,
@@ -84,7 +83,7 @@ def start(machine: Machine, config: Path, first: Machine, said: Path) -> subproc
 
 def begin(said: Path, *command: str) -> subprocess.Popen[str]:
     """A process in a session of its own; what it says goes to a file."""
-    return start_process(*command, stdout=said.open("wb"), stderr=subprocess.STDOUT, start_new_session=True)
+    return start(*command, stdout=said.open("wb"), stderr=subprocess.STDOUT, start_new_session=True)
 
 
 def wait_for(text: str, file: Path, seconds: float) -> float:
@@ -108,7 +107,9 @@ def test_a_machine_is_cut_off_and_the_training_goes_on_later(
     machines: list[Machine], config_file: Path, tmp_path: Path
 ) -> None:
     run, saids = tmp_path / "run", [tmp_path / f"said{number}" for number in range(3)]
-    processes = [start(machine, config_file, machines[0], said) for machine, said in zip(machines, saids, strict=True)]
+    processes = [
+        torchrun(machine, config_file, machines[0], said) for machine, said in zip(machines, saids, strict=True)
+    ]
     try:
         wait_for('"step": 10,', run / "log.jsonl", 150)  # of 4 in an epoch
         assert ip("link", "set", f"{machines[2].link}o", "down").returncode == 0
@@ -130,7 +131,9 @@ def test_a_machine_is_cut_off_and_the_training_goes_on_later(
 
     assert ip("link", "set", f"{machines[2].link}o", "up").returncode == 0
     again = [tmp_path / f"again{number}" for number in range(3)]
-    processes = [start(machine, config_file, machines[0], said) for machine, said in zip(machines, again, strict=True)]
+    processes = [
+        torchrun(machine, config_file, machines[0], said) for machine, said in zip(machines, again, strict=True)
+    ]
     try:
         assert [process.wait(timeout=200) for process in processes] == [0, 0, 0]
     finally:
@@ -142,7 +145,7 @@ def test_a_machine_is_cut_off_and_the_training_goes_on_later(
 
 @pytest.mark.slow
 def test_a_machine_freezes_and_the_training_goes_on_later(config_file: Path, tmp_path: Path) -> None:
-    def machines(name: str) -> list[subprocess.Popen[str]]:
+    def three(name: str) -> list[subprocess.Popen[str]]:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
@@ -154,7 +157,7 @@ def test_a_machine_freezes_and_the_training_goes_on_later(config_file: Path, tmp
         return [begin(tmp_path / f"{name}{number}", *command, str(number)) for number in range(3)]
 
     run = tmp_path / "run"
-    processes = machines("said")
+    processes = three("said")
     try:
         wait_for('"step": 10,', run / "log.jsonl", 150)
         os.killpg(processes[2].pid, signal.SIGSTOP)
@@ -169,7 +172,7 @@ def test_a_machine_freezes_and_the_training_goes_on_later(config_file: Path, tmp
         ]
         assert "nothing was heard of rank 2" in sentence
     kept = list_checkpoints(run / "checkpoints")[-1]
-    processes = machines("again")
+    processes = three("again")
     try:
         assert [process.wait(timeout=200) for process in processes] == [0, 0, 0]
     finally:

@@ -67,7 +67,7 @@ def test_sigusr1_ends_a_training_with_a_checkpoint(
     """Sent to this process, while it reads the 30th video: step 8."""
     plain, read = TrainClips.__getitem__, []
 
-    def signalled(*arguments):  # noqa: ANN002, ANN202
+    def signalled(*arguments):
         read.append(1)
         if len(read) == 30:
             signal.raise_signal(signal.SIGUSR1)
