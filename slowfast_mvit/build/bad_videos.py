@@ -4,6 +4,8 @@ import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import pandas as pd
+
 from slowfast_mvit.batches import BatchT, TrainPass, UnreadableVideo
 from slowfast_mvit.data.lists import LabelledList
 from slowfast_mvit.data.video import VideoError
@@ -65,9 +67,12 @@ class BadVideos:
         )
 
     def write(self, world: World, path: Path) -> None:
-        """Rank 0 writes the videos of all ranks, if there are new ones."""
+        """Rank 0 writes the videos of all ranks, if there are new ones, to those that stand there from before a restart."""
         if not world.is_main or len(self._found) == self._written:
             return
         self._written = len(self._found)
         videos = sorted(self._found.values(), key=lambda video: video.video_index)
-        write_csv(unreadable_table(videos, self.videos.names), path)
+        table = unreadable_table(videos, self.videos.names)
+        if path.exists():
+            table = pd.concat((pd.read_csv(path), table)).drop_duplicates("path", keep="last")
+        write_csv(table, path)

@@ -6,7 +6,8 @@ one person, whose actions are collected.
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property, replace
 from pathlib import Path
 
 import numpy as np
@@ -134,7 +135,7 @@ class AvaList:
     def __len__(self) -> int:
         return len(self.key_seconds)
 
-    @property
+    @cached_property
     def names(self) -> np.ndarray:
         """str [K]: video and second, as AVA's protocol writes them, ``video,0902``."""
         return np.array([f"{self.video_name(k)},{self.key_seconds[k]:04d}" for k in range(len(self))])

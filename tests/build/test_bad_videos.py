@@ -98,3 +98,16 @@ def test_only_rank_0_writes(tmp_path: Path) -> None:
     videos.count(1, World())
     videos.write(World(rank=1, size=2), tmp_path / "unreadable.csv")
     assert not (tmp_path / "unreadable.csv").exists()
+
+
+def test_what_was_found_before_a_restart_stays_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "unreadable_train.csv"
+    for found in ((bad(4), bad(2)), (bad(7), bad(2, "cut"))):
+        videos = BadVideos(VIDEOS, limit=9)
+        list(videos.clips_of([TrainPass(None, found)]))
+        videos.count(videos.new(), World())
+        videos.write(World(), path)
+    table = pd.read_csv(path)
+    assert dict(zip(table["video"], table["cause"], strict=True)) == {
+        "4.mp4": "the file is empty", "2.mp4": "cut", "7.mp4": "the file is empty",
+    }  # fmt: skip
