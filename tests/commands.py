@@ -2,9 +2,13 @@
 
 import logging
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -74,23 +78,49 @@ def finish_well(process: subprocess.Popen[str], timeout: float = 200) -> str:
     return said
 
 
+def has_step(run: Path, step: int) -> bool:
+    """Whether the log in ``run`` has this step of the training."""
+    log = run / "log.jsonl"
+    return log.exists() and f'"step": {step},' in log.read_text()
+
+
 def wait_for_step(process: subprocess.Popen[str], run: Path, step: int) -> None:
-    """Until the log in ``run`` has this step of the training."""
-    log, deadline = run / "log.jsonl", time.monotonic() + 120
-    while not (log.exists() and f'"step": {step},' in log.read_text()):
+    """Until the process has logged this step in ``run``."""
+    deadline = time.monotonic() + 120
+    while not has_step(run, step):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.005)
 
 
-def ranks_of(process: subprocess.Popen[str]) -> list[int]:
-    """Process ids of a run's ranks in their order, which is that in which they were started."""
+def ranks_of(parent: int) -> list[int]:
+    """Process ids of the ranks that a process has started, in their order."""
     found = []
     for folder in Path("/proc").iterdir():
         try:
-            parent = (folder / "stat").read_text().rpartition(")")[2].split()[1] if folder.name.isdigit() else ""
-            if parent == str(process.pid) and b"spawn_main" in (folder / "cmdline").read_bytes():
+            of = (folder / "stat").read_text().rpartition(")")[2].split()[1] if folder.name.isdigit() else ""
+            if of == str(parent) and b"spawn_main" in (folder / "cmdline").read_bytes():
                 found.append(int(folder.name))
         except OSError:  # it has ended meanwhile
             continue
     return sorted(found)
+
+
+@contextmanager
+def signalled(run: Path, step: int, rank: int, number: signal.Signals) -> Iterator[None]:
+    """While it is open, this process starts ranks, of which one is sent a signal as soon as the log has ``step``."""
+    over = threading.Event()
+
+    def send() -> None:
+        while not has_step(run, step):
+            if over.wait(0.005):
+                return
+        os.kill(ranks_of(os.getpid())[rank], number)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

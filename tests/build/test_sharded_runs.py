@@ -50,6 +50,12 @@ def trainings(world: World, config: Config, root: Path) -> None:
         changed = of(config, root / name, strategy, root / early if early and world.is_main else None)
         world.sum([0])
         run_training(changed, CPU, world)
+    for strategy in ("ddp", "fsdp"):
+        run_training(of(with_one_video(config, root), root / f"one video, {strategy}", strategy), CPU, world)
+
+
+def with_one_video(config: Config, root: Path) -> Config:
+    return replace(config, DATA=replace(config.DATA, PATH_TO_DATA_DIR=str(root / "few")))
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +67,10 @@ def config(toy_data: Path) -> Config:
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory, config: Config) -> Path:
     root = tmp_path_factory.mktemp("runs")
+    (root / "few").mkdir()
+    data = Path(config.DATA.PATH_TO_DATA_DIR)
+    (root / "few" / "videos").symlink_to(data / "videos")
+    (root / "few" / "train.csv").write_text((data / "train.csv").read_text().splitlines()[0] + "\n")
     run_ranks(trainings, 2, root / "ranks", config, root)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -128,3 +138,12 @@ def test_parts_are_tested_and_converted(root: Path, config: Config, tmp_path: Pa
     written = read_weights(out)
     assert done.num_tensors == len(state) and written["label_names"] == last(folder)["label_names"]
     assert all(torch.equal(written["model_state"][key], tensor) for key, tensor in state.items())
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_fewer_videos_than_ranks(root: Path, strategy: str) -> None:
+    """One video in a step of two passes of two clips a rank: rank 1 has none, and all finish."""
+    ended = last(root / f"one video, {strategy}")
+    losses = [entry["loss"] for entry in ended["history"]]
+    assert len(losses) == 2 and all(0 < loss < 3 for loss in losses)
+    assert all(tensor.isfinite().all() for tensor in ended["model_state"].values())

@@ -1,6 +1,5 @@
 """Who takes a machine back: SIGTERM and SIGUSR1 end a training with a checkpoint, and no error."""
 
-import os
 import signal
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import torch
 
 from slowfast_mvit.data.clips import TrainClips
 from slowfast_mvit.engine.checkpoint import list_checkpoints
-from tests.commands import finish, ranks_of, run_here, small_config, start_net, wait_for_step
+from tests.commands import finish, run_here, signalled, small_config, start_net, wait_for_step
 
 TRAINING = ("TEST.ENABLE", "False", "LOG_PERIOD", "1", "TRAIN.BATCH_SIZE", "4", "SOLVER.MAX_EPOCH", "3")  # of 6 steps
 
@@ -67,27 +66,34 @@ def test_sigusr1_ends_a_training_with_a_checkpoint(
     """Sent to this process, while it reads the 30th video: step 8."""
     plain, read = TrainClips.__getitem__, []
 
-    def signalled(*arguments):
+    def stopped(*arguments):
         read.append(1)
         if len(read) == 30:
             signal.raise_signal(signal.SIGUSR1)
         return plain(*arguments)
 
-    monkeypatch.setattr(TrainClips, "__getitem__", signalled)
+    monkeypatch.setattr(TrainClips, "__getitem__", stopped)
     status = run_here(config_file, *TRAINING)
     assert_stopped_and_goes_on(signal.SIGUSR1, status, capfd.readouterr().err, config_file, whole, capfd)
 
 
-def test_a_signal_to_any_rank_or_to_the_command_ends_all_with_a_checkpoint(config_file: Path, tmp_path: Path) -> None:
+def test_a_signal_to_any_rank_or_to_the_command_ends_all_with_a_checkpoint(
+    config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     """One run of two ranks, in which rank 0, then rank 1, then the command that has started them is signalled."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    training = (*TRAINING, "SOLVER.MAX_EPOCH", "30", "NUM_PROCESSES", "2")
     run, before = tmp_path / "run", ""
-    for target, step in (("rank 0", 2), ("rank 1", 8), ("command", 14)):
-        process = start_net(config_file, *TRAINING, "SOLVER.MAX_EPOCH", "30", "NUM_PROCESSES", "2")
-        wait_for_step(process, run, step)
-        ranks = ranks_of(process)
-        assert len(ranks) == 2
-        os.kill({"rank 0": ranks[0], "rank 1": ranks[1], "command": process.pid}[target], signal.SIGTERM)
-        status, said = finish(process)
+    for rank, step in ((0, 2), (1, 8), (None, 14)):
+        if rank is None:
+            process = start_net(config_file, *training)
+            wait_for_step(process, run, step)
+            process.terminate()
+            status, said = finish(process)
+        else:
+            with signalled(run, step, rank, signal.SIGTERM):
+                status = run_here(config_file, *training)
+            said = capfd.readouterr().err
         assert status == 128 + signal.SIGTERM, said
         checkpoint = list_checkpoints(run / "checkpoints")[-1]
         assert said.count(f"stopped by SIGTERM: {checkpoint} is written") == 1 and "Traceback" not in said, said
