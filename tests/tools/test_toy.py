@@ -96,7 +96,7 @@ def test_a_folder_of_somebody_else_is_left_alone(toy, out: Path, capsys: pytest.
     ("overrides", "said"),
     [
         (("NUM_GPUS", "1"), "no CUDA device"),
-        (("TENSORBOARD.ENABLE", "True"), "TENSORBOARD.ENABLE"),
+        (("NUM_SHARDS", "2"), "--init_method tcp://HOST:PORT"),
         (("TRAIN.CHECKPOINT_FILE_PATH", "/nowhere.pyth"), "TRAIN.CHECKPOINT_FILE_PATH: the checkpoint /nowhere.pyth"),
         (("TEST.CHECKPOINT_FILE_PATH", "/nowhere.pyth"), "TEST.CHECKPOINT_FILE_PATH: the checkpoint /nowhere.pyth"),
         (("MVIT.DEPTH", "banana"), "MVIT.DEPTH"),
