@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,43 +11,36 @@ import pytest
 import submit
 
 from slowfast_mvit.engine.checkpoint import list_checkpoints
+from tests.commands import ROOT, finish, start, wait_for_step
 
-ROOT = Path(__file__).parents[2]
-
-
-def start(config: Path, *options: str) -> subprocess.Popen[str]:
-    command = [sys.executable, str(ROOT / "tools" / "submit.py"), "--local", *options, "--cfg", str(config)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [*command, "TEST.ENABLE", "False", "LOG_PERIOD", "1", "SOLVER.MAX_EPOCH", "8", "TRAIN.BATCH_SIZE", "4"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
-    )  # fmt: skip
+TRAINING = ("TEST.ENABLE", "False", "LOG_PERIOD", "1", "SOLVER.MAX_EPOCH", "8", "TRAIN.BATCH_SIZE", "4")
 
 
 def test_an_interrupted_job_is_queued_again_and_goes_on(config_file: Path, tmp_path: Path) -> None:
     pytest.importorskip("submitit")
-    jobs, log = tmp_path / "jobs", tmp_path / "run" / "log.jsonl"
-    process = start(config_file, "--folder", str(jobs))
-    deadline = time.monotonic() + 120
-    while not (log.exists() and '"step": 3,' in log.read_text()):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
+    jobs = tmp_path / "jobs"
+    command = ("--local", "--folder", str(jobs), "--cfg", str(config_file), *TRAINING)
+    process = start(sys.executable, str(ROOT / "tools" / "submit.py"), *command)
+    wait_for_step(process, tmp_path / "run", 3)
     # What Slurm does; submitit's own hook signals the controller of its local jobs, which does not pass it on.
     task = subprocess.run(["pgrep", "-f", f"submitit.core._submit {jobs}"], capture_output=True, text=True).stdout
     os.kill(int(task), signal.SIGUSR2)
-    out, err = process.communicate(timeout=150)
+    status, told = finish(process)
     said = "".join(path.read_text() for path in jobs.glob("*_log.err"))
-    assert process.returncode == 0, out + err + said
+    assert status == 0, told + said
     assert said.count("stopped by SIGUSR1: ") == 1 and said.count("going on after step") == 1, said
     assert said.index("stopped by SIGUSR1: ") < said.index("going on after step")
     assert list_checkpoints(tmp_path / "run" / "checkpoints")[-1].name == "checkpoint_epoch_00008.pyth"
 
 
-def test_a_job_that_fails(config_file: Path, tmp_path: Path) -> None:
+def test_a_job_that_fails(
+    config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("submitit")
-    process = start(config_file, "--folder", str(tmp_path / "jobs"), "--gpus", "0", "DATA.PATH_TO_DATA_DIR", "/nowhere")
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 1 and "failed: see " in err
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tools"))  # where the job's process finds what is pickled
+    options = ("--local", "--folder", str(tmp_path / "jobs"), "--gpus", "0")
+    assert submit.main([*options, "--cfg", str(config_file), "DATA.PATH_TO_DATA_DIR", "/nowhere"]) == 1
+    assert "failed: see " in capsys.readouterr().err
     said = "".join(path.read_text() for path in (tmp_path / "jobs").glob("*_log.err"))
     assert "/nowhere" in said and "run_net.py ended with status 2" in said
 
