@@ -2,10 +2,8 @@
 
 import json
 import logging
-import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -32,6 +30,7 @@ from slowfast_mvit.engine.stopping import Stopped, StopRequest
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.evaluation.journal import Journal
 from slowfast_mvit.models.mvit import MViT
+from tests.commands import ROOT, finish, start
 from tests.engine.ranks import run_ranks
 
 CPU = torch.device("cpu")
@@ -201,7 +200,7 @@ def test_too_little_memory_says_what_helps_a_test(configured, monkeypatch: pytes
 # Cut off, and gone on with
 
 
-@pytest.mark.parametrize(("before", "after"), [(1, 1), (2, 3)])
+@pytest.mark.parametrize(("before", "after"), [(1, 1), (2, 1), pytest.param(2, 3, marks=pytest.mark.slow)])
 def test_finished_videos_are_not_tested_again_on_any_number_of_ranks(
     before: int, after: int, configured, tmp_path: Path
 ) -> None:
@@ -227,24 +226,24 @@ def test_finished_videos_are_not_tested_again_on_any_number_of_ranks(
     assert not folder.exists()
 
 
-def on_its_own_machine(world: World, config: Config, stop_at: int = 0) -> tuple[Any, list[int], str]:
-    """A test on ranks that see different folders, each the only process of its machine."""
-    return one_test(
-        replace(world, local_rank=0, local_size=1),
-        replace(config, OUTPUT_DIR=f"{config.OUTPUT_DIR}_{world.rank}"),
-        0,
-        stop_at,
-    )
+def on_its_own_machine(world: World, config: Config) -> tuple[list[int], list[int]]:
+    """A test that is stopped and gone on with, on ranks that see different folders, each the only process of its machine.
+
+    Returns the videos that a rank's folder has kept, and those that the rank decodes afterwards.
+    """
+    alone = replace(world, local_rank=0, local_size=1)
+    config = replace(config, OUTPUT_DIR=f"{config.OUTPUT_DIR}_{world.rank}")
+    one_test(alone, config, 0, 4)
+    finished = kept(config)
+    return finished, one_test(alone, config)[1]
 
 
 def test_machines_that_see_different_folders(configured, tmp_path: Path) -> None:
     whole, config, first = configured("whole"), configured("run"), configured("run_0")
     one_test(World(), whole)
-    run_ranks(on_its_own_machine, 2, tmp_path, config, 4)
-    finished = kept(first), kept(configured("run_1"))
+    finished, again = zip(*run_ranks(on_its_own_machine, 2, tmp_path, config), strict=True)
     assert [{video % 2 for video in videos} for videos in finished] == [{0}, {1}]
-    again = run_ranks(on_its_own_machine, 2, tmp_path, config)
-    decoded = [index for _, videos, _ in again for index in videos]
+    decoded = [index for videos in again for index in videos]
     assert sorted([*decoded, *finished[0], *finished[1]]) == list(range(10))
     assert_same_results(first, whole)
     assert list((tmp_path / "run_1").rglob("*.*")) == []
@@ -269,14 +268,13 @@ def test_a_killed_test_goes_on_and_leaves_the_same_files(
     test_only = [*FEW, *data, "TRAIN.ENABLE", "False", "TEST.CHECKPOINT_FILE_PATH", str(weights)]
     config, whole = configured("run", *test_only), configured("whole", *test_only)
     run_test(whole, CPU)
-    command = [sys.executable, "-c", KILLED, "--cfg", str(config_file), *test_only, "OUTPUT_DIR", config.OUTPUT_DIR]
-    command += ["DATA_LOADER.NUM_WORKERS", "1"]
-    process = subprocess.Popen(command, cwd=Path(__file__).parents[2], env=os.environ | {"OMP_NUM_THREADS": "1"})
+    overrides = [*test_only, "OUTPUT_DIR", config.OUTPUT_DIR, "DATA_LOADER.NUM_WORKERS", "1"]
+    process = start(sys.executable, "-c", KILLED, "--cfg", str(config_file), *overrides, cwd=ROOT)
     while not parts_of(config):
         assert process.poll() is None
         time.sleep(0.002)
     process.kill()
-    assert process.wait() == -signal.SIGKILL
+    assert finish(process)[0] == -signal.SIGKILL
     assert not (tmp_path / "run" / "metrics.json").exists()
     finished = kept(config)
     assert 0 < len(finished) < 10

@@ -1,9 +1,6 @@
-"""Several labels per video from end to end: a real process, real videos, and every file that it leaves."""
+"""Several labels per video from end to end: the command, real videos, and every file that it leaves."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +8,8 @@ import pandas as pd
 import pytest
 import run_net
 import torch
+
+from tests.commands import run_here
 
 ROOT = Path(__file__).parents[2]
 KINDS = {"move": "moves", "turn": "turns", "grow": "scales", "shrink": "scales"}
@@ -54,13 +53,11 @@ def average_precision(scores: list[float], labels: list[bool]) -> float:
     return total
 
 
-def test_training_and_test(config_file: Path, tmp_path: Path, settings: list[str], lists: Path) -> None:
-    command = [sys.executable, str(ROOT / "tools" / "run_net.py"), "--cfg", str(config_file), *settings]
-    command += ["DATA.ENSEMBLE_METHOD", "max", "TEST.SAVE_PROBABILITIES", "True", "LOG_PERIOD", "1"]
-    run = subprocess.run(
-        command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=200
-    )
-    assert run.returncode == 0, run.stderr
+def test_training_and_test(
+    config_file: Path, tmp_path: Path, settings: list[str], lists: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    wanted = ("DATA.ENSEMBLE_METHOD", "max", "TEST.SAVE_PROBABILITIES", "True", "LOG_PERIOD", "1")
+    assert run_here(config_file, *settings, *wanted) == 0
     out = tmp_path / "run"
 
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
@@ -84,7 +81,7 @@ def test_training_and_test(config_file: Path, tmp_path: Path, settings: list[str
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["map"] == pytest.approx(np.mean(each) * 100) and "top1_acc" not in metrics
     assert metrics["protocol"].endswith(", max") and metrics["num_videos"] == 10
-    assert f"mAP {metrics['map']:.2f} % of 10 videos" in run.stderr
+    assert f"mAP {metrics['map']:.2f} % of 10 videos" in capfd.readouterr().err
 
     videos = pd.read_csv(out / "predictions" / "videos.csv", keep_default_na=False)
     assert list(videos.columns[:4]) == ["video", "labels", "label_names", "num_views"]

@@ -1,11 +1,7 @@
 """The main command from end to end, in this process and in real ones."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +14,7 @@ import torch
 from slowfast_mvit.build import train
 from slowfast_mvit.data.toy import CLASSES
 from slowfast_mvit.engine.loop import FitPlan
+from tests.commands import run_here, start_net, wait_for_step
 
 ROOT = Path(__file__).parents[2]
 TOP = [f"top{rank}{part}" for rank in range(1, 6) for part in ("", "_name", "_score")]
@@ -25,12 +22,6 @@ TOP = [f"top{rank}{part}" for rank in range(1, 6) for part in ("", "_name", "_sc
 
 def run(config: Path, *overrides: str) -> int:
     return run_net.main(["--cfg", str(config), *overrides])
-
-
-def start(config: Path, *overrides: str) -> subprocess.Popen[str]:
-    command = [sys.executable, str(ROOT / "tools" / "run_net.py"), "--cfg", str(config), *overrides]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
 def test_training_and_test_leave_complete_files(config_file: Path, tmp_path: Path, toy_data: Path) -> None:
@@ -73,26 +64,20 @@ def test_training_and_test_leave_complete_files(config_file: Path, tmp_path: Pat
     assert "MVIT:" in checkpoint["cfg"]
 
 
-def test_killed_training_goes_on_as_if_nothing_had_happened(config_file: Path, tmp_path: Path) -> None:
+def test_killed_training_goes_on_as_if_nothing_had_happened(
+    config_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     overrides = ["SOLVER.MAX_EPOCH", "4", "TRAIN.BATCH_SIZE", "4", "LOG_PERIOD", "1", "MODEL.DROPOUT_RATE", "0.5"]
-    log = tmp_path / "run" / "log.jsonl"
-    process = start(config_file, *overrides)
-    deadline = time.monotonic() + 120
-    # The third epoch is under way: its second step of six is logged.
-    while not (log.exists() and '"step": 14,' in log.read_text()):
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    process = start_net(config_file, *overrides)
+    wait_for_step(process, tmp_path / "run", 14)  # the third epoch is under way: its second step of six is logged
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert not (tmp_path / "run" / "metrics.json").exists()
 
-    again = start(config_file, *overrides)
-    _, said = again.communicate(timeout=120)
-    assert again.returncode == 0, said
-    assert "going on after epoch 2 from " in said
-    whole = start(config_file, *overrides, "OUTPUT_DIR", str(tmp_path / "whole"))
-    assert whole.wait(timeout=120) == 0
+    capfd.readouterr()
+    assert run_here(config_file, *overrides) == 0
+    assert "going on after epoch 2 from " in capfd.readouterr().err
+    assert run_here(config_file, *overrides, "OUTPUT_DIR", str(tmp_path / "whole")) == 0
 
     resumed, uninterrupted = (
         torch.load(folder / "checkpoints" / "checkpoint_epoch_00004.pyth", weights_only=True)["model_state"]

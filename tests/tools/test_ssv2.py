@@ -1,10 +1,7 @@
-"""Something-Something v2 from end to end: real processes on small .webm files, fine-tuned from weights of other classes."""
+"""Something-Something v2 from end to end: the command on small .webm files, fine-tuned from weights of other classes."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +10,7 @@ import run_net
 import torch
 
 from slowfast_mvit.data.toy_ssv2 import TEMPLATES, ToySsv2, make_toy_ssv2
+from tests.commands import run_here
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,15 +43,20 @@ OUTPUT_DIR: {tmp_path}/ssv2
     return path
 
 
-def run(config: Path, *overrides: str) -> str:
-    """What a real process says while it runs the config."""
-    command = [sys.executable, str(ROOT / "tools" / "run_net.py"), "--cfg", str(config), *overrides]
-    ran = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    assert ran.returncode == 0, ran.stderr
-    return ran.stderr
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]):
+    """What the command says while it runs a config."""
+
+    def said(config: Path, *overrides: str) -> str:
+        capfd.readouterr()
+        status, told = run_here(config, *overrides), capfd.readouterr().err
+        assert status == 0, told
+        return told
+
+    return said
 
 
-def test_fine_tuning_from_weights_of_another_data_set(config_file: Path, ssv2_file: Path, tmp_path: Path) -> None:
+def test_fine_tuning_from_weights_of_another_data_set(config_file: Path, ssv2_file: Path, tmp_path: Path, run) -> None:
     run(config_file, "SOLVER.MAX_EPOCH", "1", "TEST.ENABLE", "False", "MODEL.NUM_CLASSES", "11")
     weights = tmp_path / "run" / "checkpoints" / "checkpoint_epoch_00001.pyth"
     # Without a learning rate, the weights stay what they were but for the head, which starts fresh.
@@ -78,7 +81,7 @@ def test_fine_tuning_from_weights_of_another_data_set(config_file: Path, ssv2_fi
     assert metrics[0] == metrics[1]
 
 
-def test_a_run_leaves_complete_files(ssv2_file: Path, tmp_path: Path, data: Path) -> None:
+def test_a_run_leaves_complete_files(ssv2_file: Path, tmp_path: Path, data: Path, run) -> None:
     said = run(ssv2_file, "TEST.NUM_ENSEMBLE_VIEWS", "2")
     line = f"{data} has no labelled test split: testing on the validation videos, as published results do"
     assert said.count(line) == 1
