@@ -40,7 +40,7 @@ def test_a_baseline_trains_resumes_and_tests(tmp_path: Path, capfd: pytest.Captu
     clips = pd.read_csv(whole / "predictions" / "clips.csv")
     assert len(clips) == 4 * 2 * 3 and clips["top1"].between(0, 7).all()
     lines = [json.loads(line) for line in (whole / "log.jsonl").read_text().splitlines()]
-    assert [line["kind"] for line in lines] == ["train", "val"] * 2
+    assert [line["kind"] for line in lines] == ["train", "epoch", "val"] * 2
 
     # A run that stopped after its first epoch: batch norms carry on from their statistics, to the last bit.
     first = "checkpoint_epoch_00001.pyth"
