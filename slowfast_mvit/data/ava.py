@@ -77,18 +77,24 @@ def actions_of(
         named_in: all box lists of the data set, whose names are numbered together.
 
     Raises:
-        UserError: another number of names than outputs; lists that mix names with numbers.
+        UserError: another number of names than outputs; a label map that does not fit these; lists that mix names with numbers.
     """
+    if label_map and max(label_map) > num_classes:
+        raise UserError(
+            f"the label map has an action {max(label_map)}, and MODEL.NUM_CLASSES is {num_classes}: set it to at "
+            f"least {max(label_map)} (80 for AVA), or take another label map"
+        )
     if names:
         if len(names) != num_classes:
             raise UserError(f"there are {len(names)} names of actions, and MODEL.NUM_CLASSES is {num_classes}")
+        for number, name in sorted((label_map or {}).items()):
+            if names[number - 1] not in ("", name):
+                raise UserError(
+                    f"the label map calls action {number} {name!r}, and the model was trained with {names[number - 1]!r} there"
+                    ": set AVA.LABEL_MAP_FILE to the label map of its training"
+                )
         return Actions(tuple(names))
     if label_map:
-        if max(label_map) > num_classes:
-            raise UserError(
-                f"the label map has an action {max(label_map)}, and MODEL.NUM_CLASSES is {num_classes}: set it to at "
-                f"least {max(label_map)} (80 for AVA), or take another label map"
-            )
         return Actions(tuple(label_map.get(number, "") for number in range(1, num_classes + 1)))
     found = {name for rows in named_in for name in rows.action_names}
     words = sorted(name for name in found if _number(name) is None)
@@ -237,14 +243,22 @@ def keys_to_train(files: AvaFiles, actions: Actions, *, must_exist: bool = True)
     overlap the most, if that is by IoU > 0.9 (paper, B.6), and are left out otherwise. PySlowFast's has them already.
 
     Raises:
-        UserError: see the readers; detected and annotated boxes have no key frame in common.
+        UserError: see the readers; detected and annotated boxes have no key frame in common; there are no lists, or none that
+            the boxes of a detector could have labels from.
     """
+    if not files.annotated and not files.detected:
+        raise UserError("there are no boxes to train on: name their lists in AVA.TRAIN_GT_BOX_LISTS")
     annotated = read_annotated(files.annotated)
     detected = read_detected([path for path in files.detected if path not in files.annotated], files.min_score)
     _refuse_foreign(detected, annotated)
     tables = [(rows, actions.columns(rows)) for rows in annotated]
     for rows in detected:
         if (rows.actions < 0).all():
+            if not annotated:
+                raise UserError(
+                    f"{rows.source} names no actions, and AVA.TRAIN_GT_BOX_LISTS is empty: name the annotated boxes there, "
+                    "from which those of a detector have their labels"
+                )
             tables += _labelled_by_overlap(rows, annotated, actions)
         else:
             tables.append((rows, actions.columns(rows)))
@@ -260,8 +274,10 @@ def keys_to_test(
     counts as not found by the evaluation, whose truth is not taken from this list.
 
     Raises:
-        UserError: see the readers; detected and annotated boxes have no key frame in common.
+        UserError: see the readers; detected and annotated boxes have no key frame in common; there are no lists.
     """
+    if not files.detected:
+        raise UserError("there are no boxes to test: name the lists of detected ones in AVA.TEST_PREDICT_BOX_LISTS")
     detected = read_detected(files.detected, files.min_score)
     _refuse_foreign(detected, annotated)
     return _key_frames(
@@ -409,4 +425,6 @@ def _key_frames(
 
 
 def _number(text: str) -> int | None:
-    return int(text) if text.isdecimal() else None
+    """The number of an action: 12, or 12.0 as tables write whole numbers of columns with gaps; None for a name."""
+    whole, _, fraction = text.partition(".")
+    return int(whole) if whole.isdecimal() and not fraction.strip("0") else None

@@ -13,7 +13,7 @@ import run_net
 import torch
 
 from slowfast_mvit.build import evaluate
-from slowfast_mvit.build.ava import box_protocol, boxes_to_train, key_frame_clips
+from slowfast_mvit.build.ava import box_protocol, boxes_to_test, boxes_to_train, key_frame_clips
 from slowfast_mvit.build.ava_lists import ava_list
 from slowfast_mvit.build.evaluate import evaluate_videos, run_test
 from slowfast_mvit.build.fingerprint import fingerprint_of
@@ -24,6 +24,7 @@ from slowfast_mvit.config.load import load_config
 from slowfast_mvit.data.toy_ava import ToyAva, make_toy_ava
 from slowfast_mvit.engine.distributed import World
 from slowfast_mvit.errors import UserError
+from slowfast_mvit.evaluation.ava_views import BoxResult
 from slowfast_mvit.models.action import ActionMViT
 from slowfast_mvit.tasks.ava import ActionDetection
 from tests.engine.ranks import run_ranks
@@ -140,6 +141,21 @@ def test_the_validation_takes_centre_crops_of_every_fourth_second(data, tmp_path
     assert (protocol.crop_size, protocol.every) == (64, 4) and str(protocol).endswith("seconds divisible by 4")
     assert box_protocol(config_of(data, tmp_path), validation=True).every == 1
     assert box_protocol(config, validation=False).crop_size == 0
+
+
+def test_the_validation_scores_the_truth_of_every_fourth_second_alone(data, tmp_path):
+    """Of truth at seconds 904 and 905 of one video, as of the detections, second 904 alone counts."""
+    root = tmp_path / "data"
+    shutil.copytree(data, root)
+    rows = [f"val_0004,{second},0.1,0.1,0.5,0.5,1," for second in (904, 905)]
+    (root / "annotations" / "ava_val_v2.2.csv").write_text("".join(f"{row}0\n" for row in rows))
+    (root / "annotations" / "ava_val_predicted_boxes.csv").write_text("".join(f"{row}0.9\n" for row in rows))
+    for full, videos, expected in (("False", [0], 100), ("True", [0, 1], 100), ("True", [0], 50)):
+        config = config_of(root, tmp_path, "AVA.FULL_TEST_ON_VAL", full)
+        keys, protocol = ava_list(config, "val"), box_protocol(config, validation=True)
+        assert len(keys) == (1 if full == "False" else 2)
+        result = BoxResult(np.array(videos), np.array(videos), np.full((len(videos), 8), 0.5, dtype=np.float32))
+        assert boxes_to_test(config, keys, protocol, "float32", CPU).metrics(result) == {"map": expected}
 
 
 def test_the_short_side_is_drawn_as_by_pyslowfast(data, tmp_path):

@@ -138,6 +138,8 @@ def test_what_a_continuation_trains_otherwise_is_said() -> None:
         "DATA.INV_UNIFORM_SAMPLE": ("False", "True"),
         "SOLVER.LAYER_DECAY": ("1.0", "0.5"),
         "SOLVER.EMA_DECAY": ("0.0", "0.9"),
+        "AVA.DETECTION_SCORE_THRESH": ("0.9", "0.8"),
+        "DETECTION.ALIGNED": ("True", "False"),
     }
     overrides = [text for name, (_, new) in others.items() for text in (name, new)]
     changed = changed_keys(stored, load_config_text(SMALL, "toy", [*overrides, "TEST.DATASET", "ssv2"]))

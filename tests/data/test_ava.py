@@ -171,7 +171,9 @@ def test_actions_by_the_lists(write):
     assert actions.columns(others).tolist() == [2, -1]
     numbers = read_boxes(write("numbers.csv", "a,1,0,0,1,1,2\n"), detected=False)
     assert actions_of(2, named_in=[numbers]).names == ("", "")
-    assert actions_of(2, names=("x", "y"), label_map={1: "z"}).names == ("x", "y")
+    floats = read_boxes(write("floats.csv", "a,1,0,0,1,1,2.0\na,1,0,0,1,1,10.0\na,1,0,0,1,1,\n"), detected=False)
+    assert actions_of(10, named_in=[floats]).columns(floats).tolist() == [1, 9, -1]
+    assert actions_of(2, names=("x", ""), label_map={1: "x", 2: "y"}).names == ("x", "")
     with pytest.raises(UserError, match="mix names of actions \\(run, sit\\) with numbers \\(2\\)"):
         actions_of(3, named_in=[some, numbers])
     with pytest.raises(UserError, match=r"name 2 actions, and MODEL.NUM_CLASSES is 80: set it so"):
@@ -196,6 +198,12 @@ def test_label_maps_that_do_not_fit():
         actions_of(60, label_map={80: "watch"})
     with pytest.raises(UserError, match=r"there are 2 names of actions, and MODEL.NUM_CLASSES is 3"):
         actions_of(3, names=("a", "b"))
+    with pytest.raises(UserError, match=r"has an action 3, and MODEL.NUM_CLASSES is 2"):
+        actions_of(2, names=("a", "b"), label_map={3: "c"})
+    with pytest.raises(
+        UserError, match=r"calls action 2 'a', and the model was trained with 'b' there: set AVA.LABEL_MAP"
+    ):
+        actions_of(2, names=("a", "b"), label_map={1: "a", 2: "a"})
 
 
 # Files that do not belong together
@@ -207,6 +215,16 @@ def test_no_key_frame_in_common(write, files):
         UserError, match=r"no key frame \(video and second\) in common, as \('a', 77\) and \('a', 902\)"
     ):
         keys_to_test(files(detected=[write("d.csv", "a,77,0,0,1,1,,0.9\n")]), THREE, truth)
+
+
+def test_no_lists_at_all(write, files):
+    with pytest.raises(UserError, match=r"no boxes to train on: name their lists in AVA.TRAIN_GT_BOX_LISTS"):
+        keys_to_train(files(), THREE)
+    with pytest.raises(UserError, match=r"no boxes to test: name the lists .* in AVA.TEST_PREDICT_BOX_LISTS"):
+        keys_to_test(files(), THREE)
+    with pytest.raises(UserError, match=r"d.csv names no actions, and AVA.TRAIN_GT_BOX_LISTS is empty"):
+        keys_to_train(files(detected=[write("d.csv", "a,902,0,0,1,1,,0.9\n")]), THREE)
+    assert len(keys_to_train(files(detected=[write("d.csv", "a,902,0,0,1,1,2,0.9\n")]), THREE)) == 1
 
 
 def test_scores_below_the_threshold(write, files):

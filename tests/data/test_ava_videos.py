@@ -1,11 +1,17 @@
 """Where the pictures of AVA's videos are found: files, frame lists, folders."""
 
 import logging
+import os
+import shutil
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from slowfast_mvit.data import ava_videos
 from slowfast_mvit.data.ava_videos import find_videos
+from slowfast_mvit.data.video import VideoError
+from slowfast_mvit.data.video_frames import FrameFolderReader
 from slowfast_mvit.errors import UserError
 
 HEADER = "original_vido_id video_id frame_id path labels\n"
@@ -55,6 +61,26 @@ def test_folders_without_frame_lists(tmp_path):
     videos = find_videos(tmp_path, ["a"])
     with videos.open(0, "pyav", 25) as reader:
         assert (reader.num_frames, reader.fps, reader.frames_at([2]).shape) == (3, 25, (1, 6, 8, 3))
+
+
+def test_a_folder_is_listed_once_for_all_of_its_key_frames(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    for i in (9, 10):
+        Image.new("RGB", (8, 6)).save(tmp_path / "a" / f"{i}.png")
+    videos, listed = find_videos(tmp_path, ["a"]), []
+    monkeypatch.setattr(
+        ava_videos, "FrameFolderReader", lambda path, real=FrameFolderReader: listed.append(path) or real(path)
+    )
+    for _ in range(3):
+        with videos.open(0, "pyav", 30) as reader:
+            assert [Path(file).name for file in reader.files] == ["9.png", "10.png"]
+    assert len(listed) == 1
+    Image.new("RGB", (8, 6)).save(tmp_path / "a" / "11.png")
+    os.utime(tmp_path / "a", (1, 1))
+    assert videos.open(0, "pyav", 30).num_frames == 3
+    shutil.rmtree(tmp_path / "a")
+    with pytest.raises(VideoError, match="there is no such folder"):
+        videos.open(0, "pyav", 30)
 
 
 def test_frame_lists_of_other_videos(tmp_path, frame_list):
