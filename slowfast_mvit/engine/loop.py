@@ -193,7 +193,12 @@ def fit(
             with out_of_memory(device):
                 mine = _gradients(model, task, stream, plan, number, device, scaler, world, blank)
                 ours = _together(world, mine, course, clock.waited_since())
-            course.count_bad_videos(ours.num_bad)
+            try:
+                course.count_bad_videos(ours.num_bad)
+            except UserError:
+                if position != start:  # the weights are good; what was trained since the last checkpoint need not be lost
+                    course.save(position)
+                raise
             if ours.finite:
                 watch.add(ours.means["loss"], number + 1)
             with out_of_memory(device):

@@ -617,3 +617,17 @@ def test_steps_without_clips_are_not_counted_among_those_that_fail(tmp_path):
     )
     ((position, means),) = course.ended
     assert position.skipped == 0 and means["clips_per_second"] > 0
+
+
+def test_too_many_bad_videos_cost_no_step_that_was_made(tmp_path):
+    class Strict(Course):
+        def count_bad_videos(self, number):
+            if number:
+                raise UserError("too many")
+
+    good = batch([1.0], [2])
+    for bad_at, saved in ((0, []), (2, [(0, 2)]), (3, [(0, 3)])):
+        course = Strict(bad=[0] * bad_at + [1])
+        with pytest.raises(UserError, match="too many"):
+            run(tmp_path, line(), [good] * 9, plan(num_epochs=3, steps_per_epoch=3, clips_per_step=1), course=course)
+        assert [(position.epoch, position.step) for position in course.saved] == saved
