@@ -25,7 +25,7 @@ from slowfast_mvit.data.lists import LabelledList
 from slowfast_mvit.data.loader import views_of
 from slowfast_mvit.data.video import VideoError
 from slowfast_mvit.engine.distributed import World
-from slowfast_mvit.engine.log import ProgressBar
+from slowfast_mvit.engine.log import ALIKE, ProgressBar
 from slowfast_mvit.engine.loop import evaluate
 from slowfast_mvit.engine.memory import out_of_memory
 from slowfast_mvit.engine.rounds import SECONDS, Rounds
@@ -141,7 +141,7 @@ def _load_tested(
             f"there are no weights to test: {folder.checkpoints} is empty, and TEST.CHECKPOINT_FILE_PATH not set"
         )
     if weights is None:
-        _LOG.warning("testing random weights")
+        _LOG.warning("testing random weights", extra=ALIKE)
         return ()
     source, content = weights
     report = load_weights(model, content, strict=True, name=source)

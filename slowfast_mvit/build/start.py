@@ -18,6 +18,7 @@ from slowfast_mvit.engine.checkpoint import list_checkpoints, read_newest
 from slowfast_mvit.engine.distributed import World
 from slowfast_mvit.engine.ema import WeightAverage
 from slowfast_mvit.engine.history import History, read_metrics
+from slowfast_mvit.engine.log import ALIKE
 from slowfast_mvit.engine.loop import Position
 from slowfast_mvit.engine.optimizer import restore_optimizer
 from slowfast_mvit.engine.parallel import will_shard
@@ -105,6 +106,7 @@ def load_start(config: Config, folder: RunFolder, model: nn.Module, world: World
             "settings differ from those that %s was trained with (use another OUTPUT_DIR to start afresh): %s",
             path,
             "; ".join(changed),
+            extra=ALIKE,
         )
     position = _position(content)
     if world.is_main:
@@ -146,6 +148,7 @@ def position_in(position: Position, steps_per_epoch: int) -> Position:
             steps_per_epoch,
             position.steps_per_epoch,
             step,
+            extra=ALIKE,
         )
     return Position(**{**vars(position), "step": step, "steps_per_epoch": steps_per_epoch})
 
@@ -167,7 +170,11 @@ def average_of(config: Config, model: nn.Module, start: Start) -> WeightAverage 
         state = {"model_state": start.content["ema_state"]}
         load_weights(average.model, state, strict=True, name=f"ema_state of {start.source}")
     elif start.source:
-        _LOG.warning("%s holds no averaged weights (ema_state): the average begins with its last weights", start.source)
+        _LOG.warning(
+            "%s holds no averaged weights (ema_state): the average begins with its last weights",
+            start.source,
+            extra=ALIKE,
+        )
     return average
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from slowfast_mvit.engine.log import ALIKE
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.weights.containers import unwrap
 from slowfast_mvit.weights.files import read_weights
@@ -166,7 +167,7 @@ def read_newest(folder: Path, task: str = "", *, moments: bool = True) -> tuple[
             unwrap(content, str(path))
             return path, content
         except UserError as error:
-            _LOG.warning("%s; trying the checkpoint before it", error)
+            _LOG.warning("%s; trying the checkpoint before it", error, extra=ALIKE)
     if paths:
         raise UserError(f"none of the {len(paths)} checkpoints in {folder} can be read: mend or move them")
     return None

@@ -16,11 +16,16 @@ from slowfast_mvit.errors import UserError
 _LOG = logging.getLogger(__name__)
 
 
+ALIKE = {"alike": True}  # ``extra`` of a line that every rank says alike: rank 0 alone shows it
+
+
 def log_to_screen(rank: int = 0) -> None:
-    """Show our log lines on standard error; of ranks other than 0 only warnings, with the rank before them."""
+    """Show our log lines on standard error; of ranks other than 0 only warnings of their own, with the rank before them."""
     handler = logging.StreamHandler(sys.stderr)
     who = f"rank {rank}: " if rank else ""
     handler.setFormatter(logging.Formatter(f"%(asctime)s {who}%(message)s", "%H:%M:%S"))
+    if rank:
+        handler.addFilter(lambda record: not getattr(record, "alike", False))
     root = logging.getLogger("slowfast_mvit")
     root.handlers = [handler]
     root.setLevel(logging.WARNING if rank else logging.INFO)

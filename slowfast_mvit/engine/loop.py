@@ -196,7 +196,9 @@ def fit(
             try:
                 course.count_bad_videos(ours.num_bad)
             except UserError:
-                if position != start:  # the weights are good; what was trained since the last checkpoint need not be lost
+                if (
+                    position != start
+                ):  # the weights are good; what was trained since the last checkpoint need not be lost
                     course.save(position)
                 raise
             if ours.finite:

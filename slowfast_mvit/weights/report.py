@@ -72,7 +72,8 @@ class LoadReport:
 
 def log_report(report: LoadReport) -> None:
     """Say what came of loading weights, louder where the report should be seen."""
-    _LOG.log(logging.WARNING if report.needs_a_look else logging.INFO, "%s", report)
+    level = logging.WARNING if report.needs_a_look else logging.INFO
+    _LOG.log(level, "%s", report, extra={"alike": True})  # on all ranks, see engine.log
 
 
 def of_another_model(report: LoadReport, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:

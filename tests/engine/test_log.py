@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from slowfast_mvit.engine.log import JsonLog, Logs, NoLog, ProgressBar, log_to_screen
+from slowfast_mvit.engine.log import ALIKE, JsonLog, Logs, NoLog, ProgressBar, log_to_screen
 from slowfast_mvit.errors import UserError
 
 
@@ -100,3 +100,15 @@ def test_ranks_that_are_not_shown_say_nothing(restore_logger, caplog):
         bar.advance(loss="1")
     bar.close()
     assert not caplog.messages
+
+
+def test_what_all_ranks_say_alike_is_shown_once(restore_logger, capsys):
+    for rank in (0, 1):
+        log_to_screen(rank)
+        logging.getLogger("slowfast_mvit.test").warning("the same", extra=ALIKE)
+        logging.getLogger("slowfast_mvit.test").warning("mine")
+    assert [line.split(" ", 1)[1] for line in capsys.readouterr().err.splitlines()] == [
+        "the same",
+        "mine",
+        "rank 1: mine",
+    ]
