@@ -12,11 +12,13 @@ import numpy as np
 from slowfast_mvit.data.frame_lists import lists_frames, read_frame_list
 from slowfast_mvit.data.kinetics import VIDEO_SUFFIXES
 from slowfast_mvit.data.lists import FrameLists, entries, pack_frames, unpack_frames
+from slowfast_mvit.data.scan_cache import ScanCache
 from slowfast_mvit.data.video import VideoReader, open_video
 from slowfast_mvit.data.video_frames import FrameFilesReader, FrameFolderReader
 from slowfast_mvit.errors import UserError
 
 _LOG = logging.getLogger(__name__)
+_SCANS = ScanCache(64_000_000)
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class AvaVideos:
         if self.are_folders:
             changed = os.stat(path).st_mtime_ns if os.path.isdir(path) else 0  # noqa: PTH112, PTH116
             return FrameFilesReader(path, unpack_frames(_images_of(path, changed)), frame_fps)
-        return open_video(path, backend)
+        return open_video(path, backend, scans=_SCANS)
 
 
 @lru_cache(maxsize=1024)

@@ -15,6 +15,8 @@ from typing import Self
 
 import numpy as np
 
+from slowfast_mvit.data.scan_cache import ScanCache
+
 TIME_TOLERANCE = 1e-9
 """Seconds by which a bound of `frames_between` may miss a frame's time through floating-point noise."""
 
@@ -111,14 +113,17 @@ class VideoReader(ABC):
         return VideoError(self.path, self.backend, cause)
 
 
-def open_video(path: str | Path, backend: str = "pyav", *, frame_fps: float | Fraction = 30) -> VideoReader:
+def open_video(
+    path: str | Path, backend: str = "pyav", *, frame_fps: float | Fraction = 30, scans: ScanCache | None = None
+) -> VideoReader:
     """Open the video `path` with `backend`: `pyav` or `decord` for a file, `frames` for a folder of images.
 
-    `frame_fps` is the frame rate of a folder, which has none of its own; files keep theirs. Raises VideoError.
+    `frame_fps` is the frame rate of a folder, which has none of its own; files keep theirs. `scans` remembers what is
+    found in files, for those that are opened again and again. Raises VideoError.
     """
     if backend not in BACKENDS:
         raise ValueError(f"unknown video backend {backend!r}: choose one of {', '.join(BACKENDS)}")
-    return BACKENDS[backend](path, frame_fps)
+    return BACKENDS[backend](path, frame_fps, scans)
 
 
 def check_file(path: str | Path, backend: str) -> None:
@@ -145,25 +150,25 @@ def _rows_of(indices: Sequence[int] | np.ndarray, num_frames: int, path: Path) -
     return rows
 
 
-def _open_pyav(path: str | Path, frame_fps: float | Fraction) -> VideoReader:
+def _open_pyav(path: str | Path, frame_fps: float | Fraction, scans: ScanCache | None) -> VideoReader:
     from slowfast_mvit.data.video_pyav import PyAVReader
 
-    return PyAVReader(path)
+    return PyAVReader(path, scans)
 
 
-def _open_decord(path: str | Path, frame_fps: float | Fraction) -> VideoReader:
+def _open_decord(path: str | Path, frame_fps: float | Fraction, scans: ScanCache | None) -> VideoReader:
     from slowfast_mvit.data.video_decord import DecordReader
 
-    return DecordReader(path)
+    return DecordReader(path, scans)
 
 
-def _open_frames(path: str | Path, frame_fps: float | Fraction) -> VideoReader:
+def _open_frames(path: str | Path, frame_fps: float | Fraction, scans: ScanCache | None) -> VideoReader:
     from slowfast_mvit.data.video_frames import FrameFolderReader
 
     return FrameFolderReader(path, frame_fps)
 
 
-BACKENDS: dict[str, Callable[[str | Path, float | Fraction], VideoReader]] = {
+BACKENDS: dict[str, Callable[[str | Path, float | Fraction, ScanCache | None], VideoReader]] = {
     "pyav": _open_pyav,
     "decord": _open_decord,
     "frames": _open_frames,

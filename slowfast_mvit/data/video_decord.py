@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from slowfast_mvit.data.scan_cache import ScanCache
 from slowfast_mvit.data.video import VideoError, VideoReader, check_file
 from slowfast_mvit.data.video_index import PacketIndex, is_closed
 from slowfast_mvit.data.video_pyav import PyAVReader
@@ -36,12 +37,12 @@ class DecordReader(VideoReader):
 
     backend = "decord"
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, scans: ScanCache | None = None) -> None:
         super().__init__(path)
         check_file(path, self.backend)
         self._decord = _import_decord()
         try:
-            with PyAVReader(path) as scan:
+            with PyAVReader(path, scans) as scan:
                 self.packets: PacketIndex = scan.packets
                 self.num_frames, self.fps, self.codec = scan.num_frames, scan.fps, scan.codec
                 self.height, self.width, self.rotation = scan.height, scan.width, scan.rotation

@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+UNKNOWN = int(np.iinfo(np.int64).min)
+"""Stands for a time stamp or byte offset that a packet does not have."""
+
 
 class Stamp(NamedTuple):
     """One packet: presentation and decoding time (ticks), byte offset, keyframe or not, shown or only decoded."""
@@ -27,23 +30,35 @@ class Stamp(NamedTuple):
 class PacketIndex:
     """Where the frames of a file are.
 
-    positions: for each frame, the position of its packet, [n].
+    positions: for each frame, the position of its packet, int64 [n].
     ticks: for each frame, its time stamp in units of `time_base`, int64 [n]; the first need not be 0.
-    keys: positions of the keyframes, ascending.
-    seek_ticks: for position 0 and every keyframe, the time stamp by which it is sought; empty where there are none.
-    names: position of each packet by its (pts, byte offset), for recognising packets after a seek; empty if ambiguous.
+    keys: positions of the keyframes, ascending, int64.
+    seek_ticks: for each packet, the time stamp by which it is sought, int64 [P]: the earlier of its two times, as
+        whichever a container seeks by, it then lands at or before the packet. UNKNOWN where it has none.
+    names: pts and byte offset of each packet, int64 [P, 2], for recognising packets after a seek; [0, 2] if ambiguous.
     """
 
-    positions: tuple[int, ...]
+    positions: np.ndarray
     ticks: np.ndarray
     time_base: Fraction
-    keys: tuple[int, ...]
-    seek_ticks: dict[int, int]
-    names: dict[tuple[int | None, int | None], int]
+    keys: np.ndarray
+    seek_ticks: np.ndarray
+    names: np.ndarray
 
     def seconds(self) -> np.ndarray:
         """Times of the frames from the first one, float64 [n], each correctly rounded."""
         return (self.ticks - self.ticks[0]) * self.time_base.numerator / self.time_base.denominator
+
+    def ranks(self) -> np.ndarray:
+        """For each packet, the index of its frame, int64 [P], or -1 where it is not shown."""
+        ranks = np.full(len(self.seek_ticks), -1, dtype=np.int64)
+        ranks[self.positions] = np.arange(len(self.positions))
+        return ranks
+
+    def position_of(self, pts: int | None, offset: int | None) -> int | None:
+        """Position of the packet of this time stamp and byte offset, if it is known."""
+        found = np.flatnonzero((self.names == (_or_unknown(pts), _or_unknown(offset))).all(axis=1))
+        return int(found[0]) if len(found) else None
 
     def without_leading(self, count: int) -> "PacketIndex":
         """The index less its first `count` frames."""
@@ -54,15 +69,15 @@ def index_packets(stamps: Sequence[Stamp], time_base: Fraction) -> PacketIndex:
     """Index of packets whose time stamps tell the presentation order (dts stands in for a pts that is not there)."""
     ticks = [_first_known(stamp.pts, stamp.dts, position) for position, stamp in enumerate(stamps)]
     positions = sorted((p for p, stamp in enumerate(stamps) if stamp.shown), key=ticks.__getitem__)
-    keys = tuple(p for p, stamp in enumerate(stamps) if stamp.key)
-    names = {(stamp.pts, stamp.offset): p for p, stamp in enumerate(stamps)}
+    names = [(_or_unknown(stamp.pts), _or_unknown(stamp.offset)) for stamp in stamps]
+    clear = len(set(names)) == len(names)
     return PacketIndex(
-        positions=tuple(positions),
+        positions=np.asarray(positions, dtype=np.int64),
         ticks=np.asarray([ticks[p] for p in positions], dtype=np.int64),
         time_base=time_base,
-        keys=keys,
-        seek_ticks=_seek_ticks(stamps, {0, *keys}),
-        names=names if len(names) == len(stamps) else {},
+        keys=np.asarray([p for p, stamp in enumerate(stamps) if stamp.key], dtype=np.int64),
+        seek_ticks=np.asarray([_seek_tick(stamp) for stamp in stamps], dtype=np.int64),
+        names=np.asarray(names if clear else [], dtype=np.int64).reshape(-1, 2),
     )
 
 
@@ -78,39 +93,62 @@ def index_delivered(
         known, time_base = list(range(len(positions))), 1 / rate
     return replace(
         index_packets(stamps, time_base),
-        positions=tuple(positions),
+        positions=np.asarray(positions, dtype=np.int64),
         ticks=np.asarray(known[: len(positions)], dtype=np.int64),
-        keys=tuple(sorted(keys)),
-        seek_ticks=_seek_ticks(stamps, {0, *keys}),
+        keys=np.asarray(sorted(keys), dtype=np.int64),
     )
 
 
-def starting_positions(index: PacketIndex) -> list[int]:
-    """For each frame, the position from which decoding must start: the last keyframe before it in file *and* on screen.
+def starting_positions(index: PacketIndex) -> np.ndarray:
+    """For each frame, the position from which decoding must start, int64 [n].
+
+    It is that of the last keyframe before the frame in file *and* on screen.
 
     Frames shown before the keyframe that they follow in the file (open GOP) need the keyframe before that one.
     """
-    rank = {position: number for number, position in enumerate(index.positions)}
-    keys = [key for key in index.keys if key in rank]
+    rank = index.ranks().tolist()
+    keys = [key for key in index.keys.tolist() if rank[key] >= 0]
     starts = []
-    for number, position in enumerate(index.positions):
+    for number, position in enumerate(index.positions.tolist()):
         at = bisect_right(keys, position) - 1
         while at >= 0 and rank[keys[at]] > number:
             at -= 1
         starts.append(keys[at] if at >= 0 else 0)
-    return starts
+    return np.asarray(starts, dtype=np.int64)
 
 
 def is_closed(index: PacketIndex) -> bool:
     """Whether no frame is shown before a keyframe that it follows in the file (closed groups of pictures)."""
-    rank = {position: number for number, position in enumerate(index.positions)}
-    keys, latest_key = set(index.keys), -1
-    for position in sorted(rank):
-        if rank[position] < latest_key:
-            return False
-        if position in keys:
-            latest_key = rank[position]
-    return True
+    ranks = index.ranks()
+    is_key = np.zeros(len(ranks), dtype=bool)
+    is_key[index.keys] = True
+    is_key, ranks = is_key[ranks >= 0], ranks[ranks >= 0]
+    return bool((ranks >= np.maximum.accumulate(np.where(is_key, ranks, -1))).all())
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What reading all packets of a file, and decoding its first frame, tells of its video.
+
+    packets: see :class:`PacketIndex`.
+    starts: of :func:`starting_positions`.
+    num_packets: P.
+    stated_frames, stated_seconds: what the header says of the video stream, 0 where it says nothing.
+    container, codec: FFmpeg's names.
+    fps, height, width, rotation: see :class:`slowfast_mvit.data.video.VideoReader`.
+    """
+
+    packets: PacketIndex
+    starts: np.ndarray
+    num_packets: int
+    stated_frames: int
+    stated_seconds: float
+    container: str
+    codec: str
+    fps: Fraction
+    height: int
+    width: int
+    rotation: int
 
 
 def average_rate(index: PacketIndex, stated: Sequence[Fraction | None]) -> Fraction:
@@ -128,7 +166,9 @@ def _first_known(*values: int | None) -> int:
     return next(value for value in values if value is not None)
 
 
-def _seek_ticks(stamps: Sequence[Stamp], positions: set[int]) -> dict[int, int]:
-    """The earlier of a packet's two times: whichever a container seeks by, it lands at or before the packet."""
-    known = {p: [tick for tick in (stamps[p].pts, stamps[p].dts) if tick is not None] for p in positions}
-    return {p: min(ticks) for p, ticks in known.items() if ticks}
+def _or_unknown(value: int | None) -> int:
+    return UNKNOWN if value is None else value
+
+
+def _seek_tick(stamp: Stamp) -> int:
+    return min((tick for tick in (stamp.pts, stamp.dts) if tick is not None), default=UNKNOWN)

@@ -22,8 +22,17 @@ from av.stream import Discard, Disposition
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
+from slowfast_mvit.data.scan_cache import ScanCache
 from slowfast_mvit.data.video import VideoError, VideoReader, check_file
-from slowfast_mvit.data.video_index import Stamp, average_rate, index_delivered, index_packets, starting_positions
+from slowfast_mvit.data.video_index import (
+    UNKNOWN,
+    Scan,
+    Stamp,
+    average_rate,
+    index_delivered,
+    index_packets,
+    starting_positions,
+)
 
 NEAR_KEYFRAME = 8
 """A seek costs about as much as decoding this many frames: nearer keyframes are reached by decoding on."""
@@ -45,12 +54,12 @@ class PyAVReader(VideoReader):
 
     Files whose packets do not tell the presentation order (AVI, raw streams) are decoded once while they are opened.
     `stated_frames` and `stated_seconds` are what the header says of the video stream, 0 where it says nothing: `num_packets`
-    and the frames' times fall short of them in a file that was cut.
+    and the frames' times fall short of them in a file that was cut. `scans` remembers what earlier readers found in files.
     """
 
     backend = "pyav"
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, scans: ScanCache | None = None) -> None:
         super().__init__(path)
         check_file(path, self.backend)
         self.num_decoded = self.num_converted = 0
@@ -61,7 +70,7 @@ class PyAVReader(VideoReader):
         self._refused: list[int] = []  # positions of the packets that it could not decode
         try:
             self._open()
-            self._scan()
+            self._take(self._scan() if scans is None else scans.get(self.path, self._scan))
         except BaseException:
             self.close()
             raise
@@ -75,7 +84,7 @@ class PyAVReader(VideoReader):
 
         Those which the decoder does not deliver, or patches up, or which refer to a packet that it refused.
         """
-        whole = {self._ranks.get(position) for position, frame in self._decode(0) if not frame.is_corrupt}
+        whole = {self._rank(position) for position, frame in self._decode(0) if not frame.is_corrupt}
         before_frame = np.searchsorted(self._refused, self.packets.positions)
         spoiled = before_frame > np.searchsorted(self._refused, self._starts)
         return [index for index in range(self.num_frames) if index not in whole or spoiled[index]]
@@ -109,14 +118,22 @@ class PyAVReader(VideoReader):
             raise self._error("FFmpeg has no decoder for its video stream")
         context.thread_type, context.thread_count, context.copy_opaque = ThreadType.NONE, 1, True
 
-    def _scan(self) -> None:
+    def _take(self, scan: Scan) -> None:
+        """Show what a scan found."""
+        self.packets, self._ranks, self._starts = scan.packets, scan.packets.ranks(), scan.starts
+        self.num_frames, self.num_packets = len(scan.packets.positions), scan.num_packets
+        self.stated_frames, self.stated_seconds = scan.stated_frames, scan.stated_seconds
+        self.container_name, self.codec, self.fps = scan.container, scan.codec, scan.fps
+        self.height, self.width, self.rotation = scan.height, scan.width, scan.rotation
+
+    def _scan(self) -> Scan:
         """Read all packets, then decode the first frame: it alone knows the rotation and the true size."""
         stamps = [Stamp(p.pts, p.dts, p.pos, p.is_keyframe, not p.is_discard) for _, p in self._demux()]
         if not any(stamp.shown for stamp in stamps):
             raise self._error(f"it holds no frames{self._complaint}")
         assert self._container is not None
-        self.container_name, self.num_packets = self._container.format.name, len(stamps)
-        self.stated_frames, self.stated_seconds = self._stream.frames, _stated_seconds(self._container, self._stream)
+        self.container_name = self._container.format.name
+        stated_frames, stated_seconds = self._stream.frames, _stated_seconds(self._container, self._stream)
         time_base = self._stream.time_base or Fraction(1, 1000)
         rates = [self._stream.average_rate, self._stream.guessed_rate, self._stream.base_rate]
         unordered = self.container_name in UNORDERED_CONTAINERS
@@ -124,17 +141,25 @@ class PyAVReader(VideoReader):
         if unordered or any(stamp.pts is None for stamp in stamps if stamp.shown):
             rate = next((rate for rate in rates if rate), Fraction(25))
             self.packets = index_delivered(stamps, time_base, rate, *self._delivery())
-        self._ranks = {position: index for index, position in enumerate(self.packets.positions)}
+        self._ranks = self.packets.ranks()
         first = self._drop_undecodable_start()
-        self._starts = starting_positions(self.packets)
-        self.num_frames = len(self.packets.positions)
-        self.fps = average_rate(self.packets, rates)
-        self.codec = self._stream.codec_context.codec.canonical_name
         if first.rotation % 90:
             raise self._error(f"its pictures are turned by {first.rotation} degrees, which is no multiple of 90")
-        self.rotation = -first.rotation % 360
-        turned = self.rotation in (90, 270)
-        self.height, self.width = (first.width, first.height) if turned else (first.height, first.width)
+        rotation = -first.rotation % 360
+        height, width = (first.width, first.height) if rotation in (90, 270) else (first.height, first.width)
+        return Scan(
+            packets=self.packets,
+            starts=starting_positions(self.packets),
+            num_packets=len(stamps),
+            stated_frames=stated_frames,
+            stated_seconds=stated_seconds,
+            container=self.container_name,
+            codec=self._stream.codec_context.codec.canonical_name,
+            fps=average_rate(self.packets, rates),
+            height=height,
+            width=width,
+            rotation=rotation,
+        )
 
     def _delivery(self) -> tuple[list[int], list[int]]:
         """Positions in the order in which the decoder delivers their frames, and those which it says are keyframes."""
@@ -146,18 +171,17 @@ class PyAVReader(VideoReader):
     def _drop_undecodable_start(self) -> VideoFrame:
         """The first frame delivered. Frames before it leave the index where a cut took what they refer to."""
         decoding = self._decode(0)
-        found = next(((self._ranks[p], frame) for p, frame in decoding if p in self._ranks), None)
+        found = next(((self._rank(p), frame) for p, frame in decoding if self._rank(p) >= 0), None)
         decoding.close()
         if found is None:
             raise self._nothing()
         lost, frame = found
-        key = next((key for key in self.packets.keys if key in self._ranks), 0)
-        cut_here = self.container_name in BROADCASTS or all(p > key for p in self.packets.positions[:lost])
-        if lost > self._ranks[key] or not cut_here:
+        key = next((key for key in self.packets.keys if self._rank(key) >= 0), 0)
+        cut_here = self.container_name in BROADCASTS or bool((self.packets.positions[:lost] > key).all())
+        if lost > self._rank(key) or not cut_here:
             raise self._error(f"its first {lost} frames cannot be decoded{self._complaint}")
         if lost:
             self.packets = self.packets.without_leading(lost)
-            self._ranks = {position: index for index, position in enumerate(self.packets.positions)}
         return frame
 
     # Reading
@@ -166,22 +190,22 @@ class PyAVReader(VideoReader):
         left = list(wanted)
         while left:
             before = len(left)
-            start = self._starts[left[0]]
+            start = int(self._starts[left[0]])
             yield from self._run(start, left)
             if len(left) == before and start > 0:
                 yield from self._run(0, left)
                 if len(left) < before:  # what the file calls keyframes are none: never start from them again
-                    self._starts = [0] * self.num_frames
+                    self._starts = np.zeros_like(self._starts)
             if len(left) == before:
                 yield from self._stand_ins(left)
                 return
 
     def _run(self, start: int, left: list[int]) -> Iterator[tuple[int, np.ndarray]]:
         """Decode from `start`, yield and take from `left` what comes, until a seek is the shorter way to the next."""
-        lowest = self._ranks.get(start, 0)
+        lowest = max(self._rank(start), 0)
         proven = start == 0
         for position, frame in self._decode(start):
-            index = self._ranks.get(position, -1)
+            index = self._rank(position)
             if index < lowest:
                 continue  # of an open GOP: decoded without what it refers to
             if not proven and (position != start or frame.pict_type != PictureType.I):
@@ -200,7 +224,7 @@ class PyAVReader(VideoReader):
         last_position = -1
         for position, frame in self._decode(0):
             last_position = max(last_position, position)
-            index = self._ranks.get(position, -1)
+            index = self._rank(position)
             for lost in undelivered:
                 if stand_ins.get(lost, (-1, None))[0] < index < lost:
                     self._check_whole(index, position)
@@ -212,6 +236,10 @@ class PyAVReader(VideoReader):
         pictures = {index: self._to_rgb(frame) for index, frame in dict(stand_ins.values()).items()}
         for lost in undelivered:
             yield lost, pictures[stand_ins[lost][0]]
+
+    def _rank(self, position: int) -> int:
+        """Index of the frame of a packet, -1 where it is not shown or not known."""
+        return int(self._ranks[position]) if 0 <= position < len(self._ranks) else -1
 
     def _check_whole(self, index: int, position: int) -> None:
         """Raise VideoError if a packet was refused between a frame's keyframe and the frame, which it then spoils."""
@@ -251,8 +279,8 @@ class PyAVReader(VideoReader):
 
     def _seek(self, start: int) -> Packets | None:
         """Packets after a seek towards `start`, or None if it did not land there or before, on a packet we know."""
-        target = self.packets.seek_ticks.get(start)
-        if target is None or self._container is None:
+        target = int(self.packets.seek_ticks[start])
+        if target == UNKNOWN or self._container is None:
             return None
         try:
             self._container.seek(target, stream=self._stream)
@@ -260,7 +288,7 @@ class PyAVReader(VideoReader):
             return None
         packets = self._demux()
         _, first = next(packets, (0, None))
-        landed = None if first is None else self.packets.names.get((first.pts, first.pos))
+        landed = None if first is None else self.packets.position_of(first.pts, first.pos)
         if first is None or landed is None or landed > start:
             return None
         return chain([(landed, first)], ((landed + number, packet) for number, packet in packets))

@@ -16,6 +16,7 @@ from slowfast_mvit.data.clips import SampleKey
 from slowfast_mvit.data.key_frames import KeyFrameClips, KeyFrameSampling, KeyFrameTransform, KeyFrameViews
 from slowfast_mvit.data.lists import FrameLists, pack_frames
 from slowfast_mvit.data.transforms import JitterCrop
+from slowfast_mvit.data.video_pyav import PyAVReader
 from slowfast_mvit.ops.spatial import CropBox
 
 SAMPLING = KeyFrameSampling(
@@ -191,3 +192,12 @@ def test_items_follow_from_seed_epoch_and_key_frame(three_seconds):
     assert torch.equal(first.boxes, again.boxes)
     assert not torch.equal(first.video, item(1, 3, 0).video)
     assert not torch.equal(first.video, item(2, 2, 0).video)
+
+
+def test_a_film_is_scanned_once_however_many_key_frames_it_has(new_video, read_numbers, monkeypatch):
+    scanned, real = [], PyAVReader._scan
+    monkeypatch.setattr(PyAVReader, "_scan", lambda reader: scanned.append(reader.path.name) or real(reader))
+    path = new_video("film_of_key_frames.mp4", num_frames=90, rate=Fraction(30)).path
+    views = KeyFrameViews(keys_of(path, [0, 1, 2]), SAMPLING)
+    assert [read_numbers(views[k].frames.numpy())[2] for k in range(3)] == [0, 30, 60]
+    assert scanned == ["film_of_key_frames.mp4"]
