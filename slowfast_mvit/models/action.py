@@ -17,6 +17,8 @@ from slowfast_mvit.models.mvit import MViT
 def pool_boxes(maps: Tensor, boxes: Tensor, pixels_per_cell: int, resolution: int = 7, aligned: bool = True) -> Tensor:
     """Features [R, C] of boxes [R, 5] on maps [B, C, h, w]: RoIAlign to ``resolution`` cells a side, then their maximum.
 
+    RoIAlign computes in float32, and the features are of the type of the maps.
+
     A row of ``boxes`` is the clip in the batch, then x1, y1, x2, y2 in pixels of the input. RoIAlign takes as many samples in
     a cell as the map has cells there (``sampling_ratio`` 0), and with ``aligned`` the half-pixel correction.
     """
@@ -24,7 +26,7 @@ def pool_boxes(maps: Tensor, boxes: Tensor, pixels_per_cell: int, resolution: in
 
     scale = 1 / pixels_per_cell
     cells = roi_align(maps.float(), boxes.float(), resolution, spatial_scale=scale, sampling_ratio=0, aligned=aligned)
-    return cells.amax(dim=(2, 3))
+    return cells.amax(dim=(2, 3)).to(maps.dtype)
 
 
 def pixels_per_cell(arch: Architecture) -> int:

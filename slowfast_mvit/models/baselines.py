@@ -131,6 +131,7 @@ def create_box_baseline(
     head.activation = None
     head.dropout = nn.Dropout(dropout_rate)
     head.roi_layer.aligned = aligned
+    head.proj.register_forward_pre_hook(_in_type_of_weights)
     blocks = nn.ModuleList([*network.model.blocks, head])
     for module in list(blocks.modules()):
         for place, child in list(module.named_children()):
@@ -160,6 +161,12 @@ class BoxNetwork(nn.Module):
         for block in body:
             x = block(x)
         return head(x.float(), boxes.float()).flatten(1)
+
+
+def _in_type_of_weights(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """RoIAlign gives float32 to a classifier that may be of another type."""
+    weight = layer.get_parameter("weight")
+    return tuple(value.to(weight.dtype) for value in inputs)
 
 
 class PackedPathways(nn.Module):

@@ -104,6 +104,20 @@ def test_no_boxes_and_their_gradient():
 # The network.
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_models_of_half_precision(dtype):
+    """Weights of two bytes, without autocast: near the same model's logits in float32."""
+    ours = ActionMViT(VIDEO, 5).eval()
+    randomize(ours)
+    video, boxes = random(1, 3, 8, 64, 64), torch.tensor([[0, 4.0, 4, 60, 60], [0, 0, 20, 30, 64]])
+    for model in (ours, randomise(create_box_baseline("slow_r50", num_classes=5)).eval()):
+        with torch.no_grad():
+            full = model(video, boxes)
+            half = model.to(dtype)(video.to(dtype), boxes)
+        assert half.dtype == dtype
+        torch.testing.assert_close(half.float(), full, rtol=0.1, atol=0.05 * full.abs().max().item())
+
+
 @pytest.mark.parametrize("name", [name for name in CASES if "image" not in name])
 @pytest.mark.parametrize("size", [(64, 64), (52, 90)])
 def test_the_model_is_tokens_norm_mean_boxes_head(name, size):
