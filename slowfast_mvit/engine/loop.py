@@ -80,7 +80,8 @@ class Position:
         steps_per_epoch: of the run that this is a position of.
         skipped: steps in a row, up to here, that were left out.
         recent_losses: what :class:`LossWatch` compares with.
-        sums: what the means of the epoch are made of: number of ``clips``, ``seconds``, and each loss times clips.
+        sums: what the means of the epoch are made of: numbers of ``clips`` and of what is ``scored`` in them, ``seconds``, and
+            each loss times what is scored. Before boxes there were only clips.
     """
 
     epoch: int = 0
@@ -212,7 +213,8 @@ def fit(
                 skipped += ours.num_clips > 0  # not where no video could be read, which DATA.MAX_BAD_VIDEOS limits
                 _say_skipped(world, mine, ours, norm, number, skipped, plan, log, name_of, scaled=scaler.is_enabled())
             for name, value in ours.means.items() if ours.finite else ():
-                sums[name] = sums.get(name, 0.0) + value * ours.num_clips
+                sums[name] = sums.get(name, 0.0) + value * ours.num_scored
+            sums["scored"] = sums.get("scored", sums.get("clips", 0.0)) + (ours.num_scored if ours.finite else 0)
             sums["clips"] = sums.get("clips", 0.0) + (ours.num_clips if ours.finite else 0)
             sums["seconds"] = clock.epoch_seconds
             clock.count(ours.num_clips, ours.waited)
@@ -406,7 +408,8 @@ def _say_skipped(
 def _means(sums: dict[str, float], rate: float) -> dict[str, float]:
     """A row of an epoch from its sums."""
     clips, seconds = sums["clips"], sums["seconds"]
-    means = {name: value / max(clips, 1) for name, value in sums.items() if name not in ("clips", "seconds")}
+    scored = max(sums.get("scored", clips), 1)
+    means = {name: value / scored for name, value in sums.items() if name not in ("clips", "scored", "seconds")}
     return {**means, "lr": rate, "seconds": seconds, "clips_per_second": clips / max(seconds, 1e-9)}
 
 

@@ -38,17 +38,16 @@ class ActionDetection:
         """Means over the boxes of a training batch: ``loss``, which is minimised, and ``top1_acc`` in percent.
 
         A box without labels is of none of the actions, as in PySlowFast; with exclusive labels it adds nothing to the sum.
-        ``top1_acc`` is the share of the boxes with labels whose most probable action is one of theirs. ``rng`` is not used:
-        nothing is drawn for a whole batch.
+        ``top1_acc`` is the share of the boxes whose most probable action is one of theirs, which a box without labels does not
+        have. ``rng`` is not used: nothing is drawn for a whole batch.
         """
         logits = self._logits(model, normalize(batch.video, self.mean, self.std), batch.boxes).float()
         if not len(logits):
             nothing = logits.sum()  # a pass without boxes has gradients too, of zeros
             return {"loss": nothing, "top1_acc": nothing.detach()}
-        labelled = batch.labels.any(dim=1)
         right = batch.labels.gather(1, logits.detach().argmax(dim=1, keepdim=True)).sum()
         loss = LOSSES[self.loss](logits, batch.labels.float())
-        return {"loss": loss, "top1_acc": right * 100.0 / labelled.sum().clamp(min=1)}
+        return {"loss": loss, "top1_acc": right * 100.0 / len(logits)}
 
     def probabilities(self, model: nn.Module, batch: AvaBatch) -> Tensor:
         """Probabilities float32 [R, num_classes] of the boxes of a batch of normalised clips."""

@@ -315,6 +315,22 @@ def test_the_mean_of_a_step_is_over_the_boxes_of_its_passes(tmp_path):
     assert [entry["loss"] for part in "ab" for entry in logged(tmp_path / part)] == pytest.approx([2.5, 2.5])
 
 
+@pytest.mark.parametrize("done", [0, 1])
+def test_the_mean_of_an_epoch_is_over_its_boxes(tmp_path, done):
+    """Steps of one clip with three boxes and of two clips with one, also where the epoch goes on after the first of them."""
+    steps = [boxes_of([1.0], [[0, 1, 1]]), boxes_of([3.0, 5.0], [[0], []])]
+    model, course = line(1.0, 0.0), Course()
+    two = plan(steps_per_epoch=2, clips_per_step=1)
+    still = {"task": BoxSquares(), "course": course, "schedule": lambda epoch: 0.0}
+    sums = {"clips": 1.0, "scored": 3.0, "seconds": 1.0, "loss": 1.0} if done else {}
+    run(tmp_path, model, steps[done:], two, start=Position(0, done, 2, sums=sums), **still)
+    ((position, means),) = course.ended
+    assert means["loss"] == pytest.approx((1 + 9) / 4)  # errors 1, 0, 0 and 3
+    assert (position.sums["clips"], position.sums["scored"]) == (3, 4)
+    assert means["clips_per_second"] * means["seconds"] == pytest.approx(3)
+    assert "scored" not in means
+
+
 def test_a_step_without_any_box_is_left_out(tmp_path):
     model = line(1.0, 0.0)
     run(tmp_path, model, [boxes_of([2.0], [[]])], plan(clips_per_step=1), task=BoxSquares())
