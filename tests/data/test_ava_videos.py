@@ -50,7 +50,7 @@ def test_frame_lists(tmp_path, frame_list, caplog):
         videos = find_videos(tmp_path, ["a", "b", "x"], lists)
     assert videos.names == ("b", "a")  # in the order of the lists
     assert videos.paths.tolist() == [str(tmp_path / "b"), str(tmp_path / "a")]
-    assert videos.frames[1] == [str(tmp_path / "a" / f"a_{i:06d}.jpg") for i in (1, 2, 3)]
+    assert list(videos.frames[1]) == [str(tmp_path / "a" / f"a_{i:06d}.jpg") for i in (1, 2, 3)]
     assert "lacks 1 of the 3 videos of the box lists, which are left out, for example x" in caplog.text
 
 

@@ -1,11 +1,13 @@
 """Lists in little memory, and whether their files are there."""
 
+import os
 import pickle
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slowfast_mvit.data import lists
 from slowfast_mvit.data.lists import FrameLists, base_folder, check_files, pack_frames
 from slowfast_mvit.errors import UserError
 
@@ -16,12 +18,21 @@ PATHS = st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_charac
 def test_frame_lists_give_back_what_they_took(videos):
     frames = FrameLists([pack_frames(paths) for paths in videos])
     assert len(frames) == len(videos)
-    assert [frames[index] for index in range(len(frames))] == videos
+    assert [list(frames[index]) for index in range(len(frames))] == videos
 
 
 def test_paths_of_frames_begin_with_the_folder():
     frames = FrameLists([pack_frames(["1/a.jpg", "/far/b.jpg"])], "/data")
-    assert frames[0] == ["/data/1/a.jpg", "/far/b.jpg"]
+    assert list(frames[0]) == ["/data/1/a.jpg", "/far/b.jpg"]
+    assert (len(frames[0]), frames[0][-1], list(frames[0][:1])) == (2, "/far/b.jpg", ["/data/1/a.jpg"])
+
+
+def test_only_paths_that_are_asked_for_are_joined(monkeypatch):
+    """A film's list has 27,000 paths, of which a clip opens 32."""
+    frames, joined, real = FrameLists([pack_frames([f"{i}.jpg" for i in range(27_000)])], "/data"), [], os.path.join
+    monkeypatch.setattr(lists.os.path, "join", lambda *parts: joined.append(parts) or real(*parts))
+    paths = frames[0]
+    assert [paths[i] for i in (26_999, 5)] == ["/data/26999.jpg", "/data/5.jpg"] and len(joined) == 2
 
 
 def test_frame_lists_are_small():

@@ -174,7 +174,7 @@ def test_frame_lists(root, tmp_path, quote):
     assert videos.names.tolist() == ["74225", "9", "101", "5"] and videos.labels.tolist() == [1, 0, 2, 1]
     assert videos.paths.tolist() == [f"{frames}/{video}" for video in videos.names]
     assert videos.frames is not None and len(videos.frames) == 4 and videos.source == str(path)
-    assert videos.frames[2] == [f"{frames}/101/101_{frame:06d}.jpg" for frame in (3, 2, 1)]
+    assert list(videos.frames[2]) == [f"{frames}/101/101_{frame:06d}.jpg" for frame in (3, 2, 1)]
 
 
 def test_frames_on_disk_in_the_order_of_the_list(root, paint, read_numbers):
@@ -203,7 +203,7 @@ def test_lines_of_a_video_may_stand_apart(root):
     ]
     (root / "train.csv").write_text("\n".join(lines))
     videos = read_ssv2(root, "train", num_classes=3)
-    assert [videos.frames[index] for index in range(2)] == [
+    assert [list(videos.frames[index]) for index in range(2)] == [
         [f"{root}/f/a.jpg", f"{root}/f/c d.jpg"],
         [f"{root}/f/b.jpg"],
     ]
@@ -223,7 +223,7 @@ def test_lists_written_by_others(root, text):
     touch(root / "a" / "f")
     (root / "train.csv").write_text(text, newline="")
     videos = read_ssv2(root, "train", num_classes=3)
-    assert videos.frames is not None and videos.frames[0] == [f"{root}/a/f/1.jpg"]
+    assert videos.frames is not None and list(videos.frames[0]) == [f"{root}/a/f/1.jpg"]
 
 
 def test_paths_with_spaces(root):
@@ -236,7 +236,10 @@ def test_paths_with_spaces(root):
     ]
     (root / "train.csv").write_text("\n".join(lines))
     videos = read_ssv2(root, "train", num_classes=3)
-    assert videos.frames is not None and videos.frames[0] == [f"{root}/my frames/a 1.jpg", f"{root}/my frames/2.jpg"]
+    assert videos.frames is not None and list(videos.frames[0]) == [
+        f"{root}/my frames/a 1.jpg",
+        f"{root}/my frames/2.jpg",
+    ]
 
 
 def test_file_names_that_are_no_text(root, paint, read_numbers):
