@@ -4,7 +4,7 @@ AVA's rows are ``video,second,x1,y1,x2,y2,action``, and then a person's number (
 A list of one's own begins with the header ``video,second,x1,y1,x2,y2,action,score``, its columns in any order; further columns
 are not read. A row without a score is annotated, a row with one is detected, and one file may hold both. An action is a number,
 from 1 on, or a name; it is empty (or -1, or has no column) for a box without an action. Corners are parts of the frame's width
-and height. Seconds are whole, in any spelling (0902, 902, 902.0).
+and height. Seconds are whole, from 0 on, in any spelling (0902, 902, 902.0).
 """
 
 import csv
@@ -72,7 +72,7 @@ def read_boxes(path: Path, *, detected: bool) -> BoxRows:
 
     Raises:
         UserError: with file and line, for no such file, missing columns or fields, words in place of numbers, seconds that are
-            not whole, NaN; and for lists without boxes of that kind.
+            not whole or negative, NaN; and for lists without boxes of that kind.
     """
     try:
         rows = _plain(path, detected)
@@ -116,7 +116,8 @@ def _plain(path: Path, detected: bool) -> BoxRows | None:
         or text.count(b",") != len(table) * (num_fields - 1)
         or not all(np.isfinite(column).all() for column in values.values())
         or (seconds != np.floor(seconds)).any()
-        or np.abs(seconds).max() >= _LARGEST
+        or seconds.min() < 0
+        or seconds.max() >= _LARGEST
         or not all(isinstance(name, str) for name in videos.categories)  # digits alone were read as numbers
     ):
         return None
@@ -271,16 +272,17 @@ def _numbers(texts: list[str], name: str, lines: Sequence[int], path: Path, whol
     """float64 [N] of texts.
 
     Raises:
-        UserError: for the first that is no finite number, or no whole one.
+        UserError: for the first that is no finite number, or where they are to be ``whole``, no whole one from 0 on.
     """
     try:
         values = np.array(texts, dtype=np.float64)
     except ValueError:
         values = np.array([_number_or_nan(text) for text in texts])
-    wrong = ~np.isfinite(values) | (whole & (values != np.floor(values))) | (np.abs(values) >= _LARGEST)
+    not_whole = (values != np.floor(values)) | (values < 0)
+    wrong = ~np.isfinite(values) | (whole & not_whole) | (np.abs(values) >= _LARGEST)
     if wrong.any():
         at = int(np.argmax(wrong))
-        kind = "a whole number: boxes are annotated and scored at whole seconds" if whole else "a number"
+        kind = "a whole number from 0 on: boxes are annotated and scored at whole seconds" if whole else "a number"
         raise UserError(f"{path}:{lines[at]}: {name} is {texts[at]!r} and should be {kind}")
     return values
 

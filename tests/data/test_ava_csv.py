@@ -114,6 +114,8 @@ def test_columns_of_own_lists_may_stand_anywhere(write):
         ("video,second,x1,x2,action\n", False, "its header 'video,second,x1,x2,action' lacks y1, y2"),
         (TRUTH + "a,902,0.1,0.2,0.3\n", False, r"boxes.csv:5: expected 7 fields \(video,.*, got 'a,902,0.1,0.2,0.3'"),
         (TRUTH.replace("0903", "903.5"), False, "csv:3: second is '903.5' and should be a whole number"),
+        (TRUTH.replace("0903", "-3"), False, "csv:3: second is '-3' and should be a whole number from 0 on"),
+        (OWN.replace(",3,", ",-3,"), False, "csv:2: second is '-3' and should be a whole number from 0 on"),
         (TRUTH.replace("0.194", "abc"), False, "csv:3: y1 is 'abc' and should be a number"),
         (TRUTH.replace("0.194", "nan"), False, "csv:3: y1 is 'nan' and should be a number"),
         (DETECTED.replace("0.2\n", "NaN\n"), True, "csv:2: score is 'NaN' and should be a number"),
