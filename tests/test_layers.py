@@ -23,7 +23,11 @@ MAY_IMPORT = {
 TOP_FILES = {"__init__", "demo", "env"}  # above all rooms
 FOR_ALL_TOOLS = {"config.load", "errors"}
 # The room that a tool is about; run_net is about a whole job, whose errors it catches and whose log it shows.
-TOOL_ROOMS = {"run_net": {"data.video", "engine.log"}, "draw_detections": {"data.video"}}
+TOOL_ROOMS = {
+    "run_net": {"data.video", "engine.log"},
+    "draw_detections": {"data.video"},
+    "predict": {"data.video", "engine.log"},
+}
 HEAVY = ("torchvision", "pandas", "av", "pytorchvideo.models", "pytorchvideo.data")
 NO_NAMES = {"util", "utils", "helper", "helpers", "misc", "common"}
 

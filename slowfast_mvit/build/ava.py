@@ -125,7 +125,8 @@ def _blank_batch(video: torch.Tensor, num_classes: int) -> AvaBatch:
     return AvaBatch(video, box, torch.zeros(1, num_classes, dtype=torch.bool), zero, zero)
 
 
-def _scored_boxes(keys: AvaList, result: BoxResult) -> ScoredBoxes:
+def scored_boxes(keys: AvaList, result: BoxResult) -> ScoredBoxes:
+    """The boxes that a test of the list scored, with video and second."""
     at_keys = keys.box_keys[result.rows]
     at = KeySeconds(keys.key_videos[at_keys], keys.videos.names, keys.key_seconds[at_keys])
     return ScoredBoxes.of(at, keys.boxes[result.rows], result.scores)
@@ -142,7 +143,7 @@ def _score(
     truth = truth_of(rows, actions)
     truth = truth.rows(truth.at.seconds % protocol.every == 0)
     classes = scored_classes(config, actions)
-    detections = detections_of(_scored_boxes(keys, result), classes)
+    detections = detections_of(scored_boxes(keys, result), classes)
     found = evaluate(truth, detections, classes, excluded=excluded_seconds(config))
     return found, explain(found, truth, detections)
 
@@ -155,7 +156,7 @@ def _write(
     config: Config, keys: AvaList, protocol: BoxProtocol, result: BoxResult, predictions: Path, _: Path | None
 ) -> dict[str, object]:
     """Write detections, boxes with names and the table of classes; returns the metrics."""
-    scored = _scored_boxes(keys, result)
+    scored = scored_boxes(keys, result)
     classes = scored_classes(config, ava_actions(config, keys.label_names))
     write_detections(scored, classes, predictions / "detections.csv")
     write_csv(boxes_table(scored, classes), predictions / "boxes.csv")

@@ -90,9 +90,10 @@ def ava_actions(config: Config, label_names: Sequence[str] = ()) -> Actions:
 
 
 def scored_classes(config: Config, actions: Actions) -> tuple[ActionClass, ...]:
-    """The classes that the evaluation scores: the label map's (60 of AVA's 80), else all."""
+    """The classes that the evaluation scores: the label map's (60 of AVA's 80), else those with names, else all."""
+    named = any(actions.names)
     return _label_map(config) or tuple(
-        ActionClass(number, name or str(number)) for number, name in enumerate(actions.names, 1)
+        ActionClass(number, name or str(number)) for number, name in enumerate(actions.names, 1) if name or not named
     )
 
 

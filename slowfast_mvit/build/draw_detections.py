@@ -1,6 +1,8 @@
 """The detections of a test on their video."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -18,6 +20,7 @@ def draw_detections(
     out: Path,
     *,
     label_map: Path | None = None,
+    names: Mapping[int, str] = MappingProxyType({}),
     name: str = "",
     first_second: float = 0.0,
     min_score: float = 0.3,
@@ -31,6 +34,7 @@ def draw_detections(
         detections: AVA's file.
         out: the MP4.
         label_map: names of the actions; without one, or where it lacks some, their numbers stand.
+        names: of the actions, where there is no label map.
         name: of the video in the detections; that of the file without its ending by default.
         first_second: what the detections call the time of the first frame, 900 for AVA's own cut files.
         min_score: actions below it are left out; a box of which none is left is drawn without words.
@@ -40,7 +44,8 @@ def draw_detections(
         VideoError: the video cannot be read.
     """
     found = read_detections(detections)
-    names = {} if label_map is None else {one.id: one.name for one in read_label_map(label_map)}
+    if label_map is not None:
+        names = {one.id: one.name for one in read_label_map(label_map)}
     mine = _of_video(found, name or video.stem, detections)
     boxes = _by_second(mine, names, min_score)
     seconds = np.array(sorted(boxes))
@@ -70,7 +75,7 @@ def _of_video(found: ActionBoxes, name: str, path: Path) -> ActionBoxes:
     return found.rows(found.at.videos == found.at.video_names.index(name))
 
 
-def _by_second(found: ActionBoxes, names: dict[int, str], min_score: float) -> dict[int, list[DrawnBox]]:
+def _by_second(found: ActionBoxes, names: Mapping[int, str], min_score: float) -> dict[int, list[DrawnBox]]:
     """The people of each second, their actions by falling score."""
     assert found.scores is not None
     lines: dict[tuple[int, tuple[float, ...]], list[str]] = {}

@@ -80,7 +80,7 @@ def run_test(
     folder = RunFolder(Path(config.OUTPUT_DIR))
     torch.manual_seed(config.RNG_SEED)
     model = build_model(config)
-    label_names = _load_tested(config, model, folder, world, trained, random_weights=random_weights)
+    label_names = load_tested(config, model, folder, world, trained, random_weights=random_weights)
     videos = list_of(config, "test", label_names)
     if config.TEST.DATASET == "ssv2" and not has_split(config, "test") and world.is_main:
         _LOG.info(
@@ -131,7 +131,7 @@ def run_test(
     return _joined([outcome.metrics for outcome in outcomes]) if world.is_main else None
 
 
-def _load_tested(
+def load_tested(
     config: Config, model: nn.Module, folder: RunFolder, world: World, trained: Path | None, *, random_weights: bool
 ) -> tuple[str, ...]:
     """Load the weights to test into ``model``; returns the names of the labels that they were trained on, if they say."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from slowfast_mvit.data.ava_csv import BoxRows, read_boxes, usable
 from slowfast_mvit.data.ava_videos import AvaVideos, find_videos
+from slowfast_mvit.data.given_videos import given_videos
 from slowfast_mvit.errors import UserError, closest
 from slowfast_mvit.ops.boxes import overlaps
 
@@ -285,6 +286,31 @@ def keys_to_test(
     )
 
 
+def keys_to_predict(
+    boxes: Path, videos: Sequence[Path], actions: Actions, *, min_score: float, first_second: float | None
+) -> AvaList:
+    """Key frames of given video files with the boxes of one list: annotated ones, and detected ones with at least this score.
+
+    What the list says of actions is not read.
+
+    Raises:
+        UserError: the list is wrong, has boxes of none of the videos, or none with such a score.
+    """
+    rows = _usable(read_boxes(boxes, detected=None))
+    if not len(rows):
+        raise UserError(f"{boxes}: none of its boxes can be used")
+    present = tuple(rows.video_names[video] for video in np.unique(rows.videos))
+    given = given_videos(videos, present, rows.source)
+    mine = rows.rows(np.isin(rows.videos, [rows.video_names.index(name) for name in given.names]))
+    good = mine.rows(~(mine.scores < min_score))  # annotated ones have NaN
+    if not len(good):
+        raise UserError(
+            f"{boxes}: none of the {len(mine)} boxes of these videos has a score of at least {min_score:g}, the best has "
+            f"{mine.scores.max():g}: lower AVA.DETECTION_SCORE_THRESH"
+        )
+    return _key_frames_in(given, [(good, np.full(len(good), -1))], actions, first_second)
+
+
 def _usable(rows: BoxRows) -> BoxRows:
     good, left_out = usable(rows)
     if left_out:
@@ -383,9 +409,20 @@ def _key_frames(
     must_exist: bool,
 ) -> AvaList:
     """The list of rows with the outputs of their actions, whose seconds are within ``span`` (both ends)."""
-    source = _sources(rows for rows, _ in tables)
     wanted = tuple(dict.fromkeys(rows.video_names[v] for rows, _ in tables for v in np.unique(rows.videos)))
     videos = find_videos(files.frame_dir, wanted, files.frame_lists, must_exist=must_exist)
+    return _key_frames_in(videos, tables, actions, files.first_second, span)
+
+
+def _key_frames_in(
+    videos: AvaVideos,
+    tables: Sequence[tuple[BoxRows, np.ndarray]],
+    actions: Actions,
+    first_second: float | None,
+    span: tuple[int, int] | None = None,
+) -> AvaList:
+    """The list of those rows that are of the videos."""
+    source = _sources(rows for rows, _ in tables)
     all_rows = _joined(tables, videos.names)
     first, last = span or (-(2**31), 2**31)
     kept = (all_rows.seconds >= first) & (all_rows.seconds <= last)
@@ -420,7 +457,7 @@ def _key_frames(
         scores=scores[rows].astype(np.float32),
         label_names=actions.names,
         source=source,
-        first_second=files.first_second,
+        first_second=first_second,
     )
 
 

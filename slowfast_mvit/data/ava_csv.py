@@ -67,15 +67,17 @@ class BoxRows:
         return BoxRows(self.video_names, self.action_names, self.source, *(column[chosen] for column in columns))
 
 
-def read_boxes(path: Path, *, detected: bool) -> BoxRows:
-    """The annotated or the detected boxes of a list.
+def read_boxes(path: Path, *, detected: bool | None) -> BoxRows:
+    """The annotated or the detected boxes of a list; with ``detected`` None both.
+
+    Without a header the boxes are of one kind, for None by the number of fields: detected ones have a score, the eighth.
 
     Raises:
         UserError: with file and line, for no such file, missing columns or fields, words in place of numbers, seconds that are
             not whole or negative, NaN; and for lists without boxes of that kind.
     """
     try:
-        rows = _plain(path, detected)
+        rows = None if detected is None else _plain(path, detected)
         return _row_by_row(path, detected) if rows is None else rows
     except FileNotFoundError:
         raise UserError(f"there is no box list {path}: set AVA.ANNOTATION_DIR and the names of its files") from None
@@ -148,7 +150,7 @@ def _by_appearance(column: Any) -> tuple[list[str], np.ndarray]:
     return [str(column.categories[code]).strip() for code in present[order]], place[codes]
 
 
-def _row_by_row(path: Path, detected: bool) -> BoxRows:
+def _row_by_row(path: Path, detected: bool | None) -> BoxRows:
     """Any list, or the line at fault."""
     videos, actions = dict[str, int](), dict[str, int]()
     pieces = []
@@ -160,10 +162,13 @@ def _row_by_row(path: Path, detected: bool) -> BoxRows:
             raise UserError(f"{path} is empty: it should hold lines of {','.join(COLUMNS)}")
         places = _header(first[1], path)
         if places is None:
+            detected = len(first[1]) >= len(COLUMNS) if detected is None else detected
             numbered = chain([first], numbered)
         while piece := list(islice(numbered, _PIECE)):
             pieces.append(_convert(piece, places, detected, path, videos, actions))
     joined = [np.concatenate(columns) for columns in zip(*pieces, strict=True)]
+    if detected is None and not joined:
+        raise UserError(f"{path} holds no boxes, but a header alone")
     if not joined or not len(joined[0]):
         kind, other = ("detected", "without") if detected else ("annotated", "with")
         raise UserError(
@@ -229,7 +234,7 @@ def _header(row: Sequence[str], path: Path) -> dict[str, int] | None:
 def _convert(
     piece: Sequence[tuple[int, list[str]]],
     places: dict[str, int] | None,
-    detected: bool,
+    detected: bool | None,
     path: Path,
     videos: dict[str, int],
     actions: dict[str, int],
@@ -243,7 +248,7 @@ def _convert(
         if len(row) < width:
             raise UserError(f"{path}:{line}: expected {width} fields ({','.join(places)}), got {','.join(row)!r}")
     scores = _column(piece, places["score"]) if "score" in places else [""] * len(piece)
-    wanted = [i for i, score in enumerate(scores) if bool(score) == detected]
+    wanted = [i for i, score in enumerate(scores) if detected is None or bool(score) == detected]
     if headed and len(wanted) < len(piece):
         piece, scores = [piece[i] for i in wanted], [scores[i] for i in wanted]
     lines = [line for line, _ in piece]
@@ -259,9 +264,17 @@ def _convert(
         np.array(
             [-1 if text in _NO_ACTION else actions.setdefault(text, len(actions)) for text in texts], dtype=np.int32
         ),
-        _numbers(scores, "score", lines, path) if detected else np.full(len(piece), np.nan),
+        _numbers(scores, "score", lines, path) if detected else _scores_or_nan(scores, lines, path),
         np.array(lines, dtype=np.int32),
     )
+
+
+def _scores_or_nan(texts: Sequence[str], lines: Sequence[int], path: Path) -> np.ndarray:
+    """float64 [N], NaN where there is no text."""
+    scores = np.full(len(texts), np.nan)
+    given = [row for row, text in enumerate(texts) if text]
+    scores[given] = _numbers([texts[row] for row in given], "score", [lines[row] for row in given], path)
+    return scores
 
 
 def _column(piece: Sequence[tuple[int, list[str]]], place: int) -> list[str]:

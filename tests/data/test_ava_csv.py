@@ -51,6 +51,19 @@ def test_avas_annotated_boxes(write):
     assert rows.lines.tolist() == [1, 2, 3, 4]
 
 
+def test_both_kinds_at_once(write):
+    rows = read_boxes(write(OWN), detected=None)
+    assert names(rows) == ["kitchen"] * 3 and rows.seconds.tolist() == [3, 3, 4] and rows.lines.tolist() == [2, 3, 4]
+    np.testing.assert_equal(rows.scores, [np.nan, np.nan, 0.75])
+    without = read_boxes(write("video,second,x1,y1,x2,y2\nb,1,0,0,1,1\n"), detected=None)
+    assert actions(without) == [""] and np.isnan(without.scores).all()
+    # Without a header the number of fields tells.
+    assert read_boxes(write(DETECTED), detected=None).scores.tolist() == [0.996382, 0.2, 1]
+    assert np.isnan(read_boxes(write("b,1,0,0,1,1,7\n"), detected=None).scores).all()
+    with pytest.raises(UserError, match=r"boxes.csv:3: score is 'x' and should be a number"):
+        read_boxes(write(OWN.replace("0.4,,", "0.4,,x")), detected=None)
+
+
 def test_avas_detected_boxes(write):
     rows = read_boxes(write(DETECTED), detected=True)
     assert names(rows) == ["b", "a", "a"]

@@ -1,0 +1,152 @@
+"""What people do in videos of one's own: boxes from a list or a detector, scored by the code of the test."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from slowfast_mvit.build.ava import box_protocol, scored_boxes
+from slowfast_mvit.build.ava_lists import ava_actions, scored_classes
+from slowfast_mvit.build.detect_people import detect_people
+from slowfast_mvit.build.draw_detections import draw_detections
+from slowfast_mvit.build.evaluate import Tested, evaluate_videos, load_tested
+from slowfast_mvit.build.model import build_model
+from slowfast_mvit.build.precision import precision_of
+from slowfast_mvit.build.readiness import refuse_unbuilt
+from slowfast_mvit.build.run import RunFolder, choose_device
+from slowfast_mvit.config.schema import Config
+from slowfast_mvit.data.ava import AvaList, keys_to_predict
+from slowfast_mvit.data.given_videos import check_given
+from slowfast_mvit.data.kinetics import VIDEO_SUFFIXES
+from slowfast_mvit.data.video import open_video
+from slowfast_mvit.engine.distributed import World
+from slowfast_mvit.errors import UserError
+from slowfast_mvit.evaluation.ava_detections import boxes_table, write_detections
+from slowfast_mvit.evaluation.ava_views import BoxResult
+from slowfast_mvit.evaluation.predictions import unreadable_table, write_csv
+
+_KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.\w+)*")
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What a prediction left.
+
+    Attributes:
+        files: that were written, each with what it holds.
+        num_boxes: that were scored.
+        problem: which key frames could not be read, in a sentence; empty if all could.
+    """
+
+    files: Mapping[Path, str]
+    num_boxes: int
+    problem: str
+
+
+def predict_boxes(
+    config: Config,
+    videos: Sequence[Path],
+    output: Path,
+    *,
+    boxes: Path | None = None,
+    detector: Path | None = None,
+    draw: bool = False,
+) -> Predicted:
+    """Score every action of everybody in the boxes, on one device, and write it to a folder.
+
+    Actions are called what the checkpoint says, else what AVA.LABEL_MAP_FILE or the box lists of the config say. Of AVA's keys
+    DETECTION_SCORE_THRESH, FIRST_SECOND and the views of the test hold; its folders and truth are not for videos of one's own.
+
+    Args:
+        config: of a model for boxes, with its weights in TEST.CHECKPOINT_FILE_PATH.
+        videos: files.
+        output: the folder of ``detections.csv``, ``actions.csv``, with a detector ``boxes.csv``, and with ``draw``
+            ``VIDEO_boxes.mp4``.
+        boxes: a box list, annotated or detected.
+        detector: weights of a person detector, in place of ``boxes``.
+        draw: write the videos with boxes and actions on them.
+
+    Raises:
+        UserError: what the user can mend; among others, no key frame can be read.
+        VideoError: a video is not there, or the detector cannot read it.
+    """
+    assert (boxes is None) != (detector is None)
+    if config.TEST.DATASET != "ava":
+        raise UserError(
+            f"the config is not of boxes (TEST.DATASET is {config.TEST.DATASET}): give one whose TEST.DATASET is ava"
+        )
+    check_given(videos)
+    if boxes is not None and not boxes.is_file():
+        raise UserError(f"there is no box list {boxes}")
+    refuse_unbuilt(config)
+    device = choose_device(min(config.NUM_GPUS, 1))
+    precision = precision_of(config, device, training=False)
+    model = build_model(config)
+    label_names = load_tested(config, model, RunFolder(output), World(), None, random_weights=False)
+    if label_names:
+        config = replace(config, AVA=replace(config.AVA, LABEL_MAP_FILE=""))
+    actions = ava_actions(config, label_names)
+    classes = scored_classes(config, actions)
+    files: dict[Path, str] = {}
+    first_second = config.AVA.FIRST_SECOND
+    if detector is not None:
+        boxes, first_second = output / "boxes.csv", first_second or 0.0
+        files[boxes] = f"{detect_people(config, videos, detector, boxes, device)} people of the detector"
+    assert boxes is not None
+    keys = keys_to_predict(
+        boxes, videos, actions, min_score=config.AVA.DETECTION_SCORE_THRESH, first_second=first_second
+    )
+    protocol = box_protocol(config, validation=False)
+    tested = evaluate_videos(config, model.to(device), keys, protocol, device, precision, "boxes")
+    assert tested is not None and isinstance(tested.result, BoxResult)  # one process, and a list of boxes
+    problem = _unreadable(keys, tested, output / "unreadable.csv")
+    scored = scored_boxes(keys, tested.result)
+    detections, table = output / "detections.csv", output / "actions.csv"
+    write_detections(scored, classes, detections)
+    write_csv(boxes_table(scored, classes), table)
+    files |= {detections: "every box with every action, in AVA's format", table: "every box with its best actions"}
+    if draw:
+        files |= _draw(keys, tested.result, detections, {one.id: one.name for one in classes}, output)
+    return Predicted(files, len(scored), problem)
+
+
+def split_words(words: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """Videos, and the list KEY VALUE KEY VALUE ... that follows them: keys are in capitals and do not end as videos do."""
+    is_key = [bool(_KEY.fullmatch(word)) and Path(word).suffix.lower() not in VIDEO_SUFFIXES for word in words]
+    count = is_key.index(True) if True in is_key else len(words)
+    return [Path(word) for word in words[:count]], list(words[count:])
+
+
+def _unreadable(keys: AvaList, tested: Tested, listed: Path) -> str:
+    """Write the list of key frames that could not be read, and say it; UserError where it is all of them."""
+    if not tested.unreadable:
+        listed.unlink(missing_ok=True)  # of an earlier prediction in this folder
+        return ""
+    write_csv(unreadable_table(tested.unreadable, keys.names), listed)
+    first = tested.unreadable[0]
+    problem = (
+        f"{len(tested.unreadable)} of {len(keys)} key frames could not be read and have no detections, for example "
+        f"{first.path} ({first.cause}): see {listed}"
+    )
+    if not len(tested.result.videos):
+        raise UserError(problem)
+    return problem
+
+
+def _draw(
+    keys: AvaList, result: BoxResult, detections: Path, names: Mapping[int, str], output: Path
+) -> dict[Path, str]:
+    """Draw every video of which something was scored; returns the files."""
+    drawn = {}
+    _, firsts = np.unique(keys.key_videos[result.videos], return_index=True)
+    for key in result.videos[firsts].tolist():
+        place = int(keys.key_videos[key])
+        video, name = Path(keys.videos.paths[place]), keys.videos.names[place]
+        with open_video(video, "pyav") as reader:
+            start = keys.start_of(key, float(reader.timestamps()[-1]))
+        out = output / f"{video.stem}_boxes.mp4"
+        count = draw_detections(video, detections, out, names=names, name=name, first_second=start)
+        drawn[out] = f"{count} frames with boxes and actions"
+    return drawn
