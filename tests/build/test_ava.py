@@ -22,11 +22,13 @@ from slowfast_mvit.build.model import build_model
 from slowfast_mvit.build.train import run_training
 from slowfast_mvit.config.load import load_config
 from slowfast_mvit.data.toy_ava import ToyAva, make_toy_ava
+from slowfast_mvit.engine.checkpoint import list_checkpoints
 from slowfast_mvit.engine.distributed import World
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.evaluation.ava_views import BoxResult
 from slowfast_mvit.models.action import ActionMViT
 from slowfast_mvit.tasks.ava import ActionDetection
+from slowfast_mvit.weights.files import read_weights
 from tests.engine.ranks import run_ranks
 
 ROOT = Path(__file__).parents[2]
@@ -61,6 +63,35 @@ def table(path):
     return pd.read_csv(path, header=None, names=["video", "second", "x1", "y1", "x2", "y2", "action", "score"])
 
 
+def map_by_the_tool(data, output, scores):
+    """What tools/eval_ava.py says of a run's detections."""
+    files = data / "annotations"
+    command = ["--groundtruth", files / "ava_val_v2.2.csv", "--detections", output / "predictions" / "detections.csv",
+               "--labelmap", files / "ava_action_list_v2.2_for_activitynet_2019.pbtxt",
+               "--exclusions", files / "ava_val_excluded_timestamps_v2.2.csv", "--output", scores]  # fmt: skip
+    assert eval_ava.main([str(part) for part in command]) == 0
+    return json.loads((scores / "metrics.json").read_text())["map"]
+
+
+@pytest.mark.slow
+def test_the_recipe_learns_what_everybody_does(tmp_path):
+    """Films that it has not seen, noisy detections; centre crops hold half of each frame and of its people."""
+    data, out = make_toy_ava(tmp_path / "data", ToyAva()), tmp_path / "run"
+    assert run_net.main(["--cfg", str(RECIPE), *places(data, out)]) == 0
+    whole = json.loads((out / "metrics.json").read_text())
+    assert whole["protocol"] == "whole frames, short side 96" and whole["num_key_frames"] == 240
+    assert whole["map"] >= 80
+    assert map_by_the_tool(data, out, tmp_path / "scores") == whole["map"]
+    centre = tmp_path / "centre"
+    weights = ["TEST.CHECKPOINT_FILE_PATH", str(out / "checkpoints" / "checkpoint_epoch_00005.pyth")]
+    test = [*places(data, centre), "TRAIN.ENABLE", "False", "AVA.TEST_CENTRE_CROP", "True", *weights]
+    assert run_net.main(["--cfg", str(RECIPE), *test]) == 0
+    crops = json.loads((centre / "metrics.json").read_text())
+    print(f"mAP {whole['map']:.1f} on whole frames, {crops['map']:.1f} on centre crops")
+    assert 40 < crops["map"] < whole["map"] and "cent" in crops["protocol"]
+    assert map_by_the_tool(data, centre, tmp_path / "scores of crops") == crops["map"]
+
+
 def test_a_job_trains_validates_tests_and_its_file_scores_as_it_says(data, tmp_path, capsys):
     assert run_net.main(["--cfg", str(RECIPE), *SMALL, *places(data, tmp_path / "run")]) == 0
     out = tmp_path / "run"
@@ -83,13 +114,7 @@ def test_a_job_trains_validates_tests_and_its_file_scores_as_it_says(data, tmp_p
     assert boxes["action_1"].tolist() == [keys.label_names[number] for number in best.argmax(axis=1)]
     classes = pd.read_csv(out / "predictions" / "classes.csv")
     assert classes["name"].tolist() == list(keys.label_names)
-    # The file by the tool.
-    files = data / "annotations"
-    command = ["--groundtruth", files / "ava_val_v2.2.csv", "--detections", out / "predictions" / "detections.csv",
-               "--labelmap", files / "ava_action_list_v2.2_for_activitynet_2019.pbtxt",
-               "--exclusions", files / "ava_val_excluded_timestamps_v2.2.csv", "--output", tmp_path / "scores"]  # fmt: skip
-    assert eval_ava.main([str(part) for part in command]) == 0
-    assert json.loads((tmp_path / "scores" / "metrics.json").read_text())["map"] == metrics["map"]
+    assert map_by_the_tool(data, out, tmp_path / "scores") == metrics["map"]
     assert json.loads((out / "labels.json").read_text())["blink"] == 7
     # A second job of the same kind has nothing to train, and tests the same weights to the same file.
     before = (out / "predictions" / "detections.csv").read_bytes()
@@ -170,8 +195,10 @@ def rank_test(world, config):
     return run_test(config, CPU, world, random_weights=True)
 
 
-def rank_training(world, config):
-    run_training(config, CPU, world)
+def rank_trainings(world, configs):
+    for config in configs:
+        world.sum([0])
+        run_training(config, CPU, world)
 
 
 def test_two_ranks_test_as_one(data, tmp_path):
@@ -185,17 +212,23 @@ def test_two_ranks_test_as_one(data, tmp_path):
 
 
 def test_two_ranks_train_as_one(data, tmp_path):
-    """Their boxes differ in number, and one rank has no clip in the last pass."""
-    overrides = ["TRAIN.BATCH_SIZE", "5", "SOLVER.CLIP_GRAD_L2NORM", "None", "SOLVER.OPTIMIZING_METHOD", "sgd"]
-    one = config_of(data, tmp_path / "one", *overrides)
-    run_training(one, CPU)
-    run_ranks(rank_training, 2, tmp_path / "ranks", config_of(data, tmp_path / "two", *overrides))
-    states = [
-        torch.load(tmp_path / name / "checkpoints" / "checkpoint_epoch_00001.pyth", weights_only=True)["model_state"]
-        for name in ("one", "two")
-    ]
-    for name, tensor in states[0].items():
-        torch.testing.assert_close(states[1][name], tensor, rtol=1e-4, atol=1e-5)
+    """Their boxes differ in number, and one rank has no clip in the last pass: in copies, and in parts with less memory."""
+    plain = ["TRAIN.BATCH_SIZE", "5", "TRAIN.EVAL_PERIOD", "9", "SOLVER.CLIP_GRAD_L2NORM", "None",
+             "SOLVER.OPTIMIZING_METHOD", "sgd", "SOLVER.EMA_DECAY", "0.5"]  # fmt: skip
+    spared = [*plain, "MODEL.ACT_CHECKPOINT", "True", "MODEL.PRECISION", "float16"]
+    for name, way in (("copies", plain), ("parts", spared)):
+        run_training(config_of(data, tmp_path / f"{name}, one rank", *way), CPU)
+    two = [("copies", plain), ("parts", [*spared, "DISTRIBUTED.STRATEGY", "fsdp"])]
+    run_ranks(rank_trainings, 2, tmp_path / "ranks", [config_of(data, tmp_path / name, *way) for name, way in two])
+    for name, suffix in (("copies", ".pyth"), ("parts", ".sharded")):
+        files = [list_checkpoints(tmp_path / run / "checkpoints")[-1] for run in (f"{name}, one rank", name)]
+        assert files[1].suffix == suffix
+        one, other = map(read_weights, files)
+        for part in ("model_state", "ema_state"):
+            torch.testing.assert_close(other[part], one[part], rtol=1e-4, atol=1e-5)
+        assert other["history"][-1]["loss"] == pytest.approx(one["history"][-1]["loss"], rel=1e-5)
+        moved = max((one["ema_state"][key] - tensor).abs().max() for key, tensor in one["model_state"].items())
+        assert moved > 1e-4  # or no step would have been made
 
 
 def test_a_test_goes_on_from_its_finished_key_frames(data, tmp_path, monkeypatch):
