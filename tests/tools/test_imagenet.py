@@ -127,7 +127,7 @@ def test_unreadable_images(images: Path, trained: Path, tmp_path: Path, capsys: 
     assert len(pd.read_csv(tmp_path / "out" / "predictions" / "videos.csv")) == 9
     bad = data / "train" / CLASSES[0] / "00000.JPEG"
     bad.write_bytes(b"no image")
-    assert run(tmp_path / "out2", data, "TEST.ENABLE", "False") == 2
+    assert run(tmp_path / "out2", data, "TEST.ENABLE", "False", "DATA.MAX_BAD_VIDEOS", "0") == 2
     assert (
         f"cannot read {bad} with PIL: it is no image of a kind that PIL knows; mend the file" in capsys.readouterr().err
     )
