@@ -152,9 +152,12 @@ def test_accuracy_counts_the_larger_label_of_a_mix():
     assert float(losses["top1_acc"]) == 100
 
 
-def test_one_clip_cannot_be_mixed():
-    with pytest.raises(ValueError, match="a batch of one sample has no partner"):
-        Classification(4, MEAN, STD, MixSettings()).losses(Linear(), clips([1]), rng(3))
+def test_one_clip_stays_as_it_is():
+    """Its partners could not be read."""
+    batch, model = clips([1]), Constant(1.0, 2.0, 3.0, 0.0)
+    losses = Classification(4, MEAN, STD, MixSettings(label_smoothing=0.0)).losses(model, batch, rng(3))
+    torch.testing.assert_close(model.fed.double(), normalised(batch.video), rtol=0, atol=1e-6)
+    assert float(losses["loss"]) == pytest.approx(math.log(sum(math.exp(x) for x in (1, 2, 3, 0))) - 2, abs=1e-6)
 
 
 # Erasing

@@ -154,9 +154,9 @@ def test_a_stopped_run_goes_on_where_it_stood(tmp_path: Path, toy_data: Path, bl
     root = tmp_path / "many"
     root.mkdir()
     source = sorted((toy_data / "videos" / "train").iterdir())
-    for number in range(240):
+    for number in range(960):
         os.link(source[number % len(source)], root / f"{number:03d}.mp4")
-    (root / "train.csv").write_text("".join(f"{number:03d}.mp4 {number % 4}\n" for number in range(240)))
+    (root / "train.csv").write_text("".join(f"{number:03d}.mp4 {number % 4}\n" for number in range(960)))
     command = [sys.executable, str(ROOT / "tools" / "check_data.py"), *config(tmp_path, root)]
     table = tmp_path / "run" / "data_check" / "videos.csv"
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -170,14 +170,14 @@ def test_a_stopped_run_goes_on_where_it_stood(tmp_path: Path, toy_data: Path, bl
     assert process.returncode == (-signal.SIGKILL if blow == signal.SIGKILL else 130)
     assert blow == signal.SIGKILL or "stopped: the same command goes on from here" in said
     before = table.read_text().splitlines()[1:]
-    assert 30 <= len(before) < 240
+    assert 30 <= len(before) < 960
     with table.open("a") as file:
         file.write("train,/half/a")  # what a kill in the middle of a line leaves
     again = subprocess.run(command, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     after = table.read_text().splitlines()[1:]
-    assert len(after) == 240 and set(before) <= set(after)  # with the times that the first run measured
-    assert [line.split(",")[1][-7:-4] for line in after] == [f"{number:03d}" for number in range(240)]
+    assert len(after) == 960 and set(before) <= set(after)  # with the times that the first run measured
+    assert [line.split(",")[1][-7:-4] for line in after] == [f"{number:03d}" for number in range(960)]
 
 
 def test_mistakes_are_told_in_a_sentence(tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
