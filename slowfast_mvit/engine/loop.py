@@ -197,9 +197,7 @@ def fit(
             try:
                 course.count_bad_videos(ours.num_bad)
             except UserError:
-                if (
-                    position != start
-                ):  # the weights are good; what was trained since the last checkpoint need not be lost
+                if position != start:  # the weights are good: no step that was made need be lost
                     course.save(position)
                 raise
             if ours.finite:
@@ -210,7 +208,8 @@ def fit(
                 skipped = 0
                 course.after_update()
             else:
-                skipped += ours.num_clips > 0  # not where no video could be read, which DATA.MAX_BAD_VIDEOS limits
+                # Not where nothing can be scored: unreadable videos have a limit of their own, clips without boxes are no fault.
+                skipped += ours.num_scored > 0
                 _say_skipped(world, mine, ours, norm, number, skipped, plan, log, name_of, scaled=scaler.is_enabled())
             for name, value in ours.means.items() if ours.finite else ():
                 sums[name] = sums.get(name, 0.0) + value * ours.num_scored
@@ -346,9 +345,8 @@ def _update(model: nn.Module, optimizer: Optimizer, scaler: torch.amp.GradScaler
         return math.nan
     scaler.unscale_(optimizer)
     parameters = [parameter for parameter in model.parameters() if parameter.grad is not None]
-    if (
-        ours.num_scored != plan.clips_per_step
-    ):  # some videos could not be read, or boxes are scored: the mean is over these
+    # Some videos could not be read, or boxes are scored: the mean is over these.
+    if ours.num_scored != plan.clips_per_step:
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         torch._foreach_mul_(gradients, plan.clips_per_step / ours.num_scored)
     norm = gradient_norm(parameters)
@@ -387,9 +385,8 @@ def _say_skipped(
         reason = f"the loss is not finite on the clips {', '.join(names)}"
     else:
         reason = f"the gradient is {norm}, while the loss is finite"
-    if world.is_main and not (
-        scaled and not names and skipped < plan.max_skipped
-    ):  # float16 searches its scale quietly
+    searches_scale = scaled and not names and skipped < plan.max_skipped  # which float16 does now and then
+    if world.is_main and not searches_scale:
         _LOG.warning("step %d is left out: %s", number + 1, reason)
     log.write("skipped", step=number + 1, reason=reason, clips=names)
     if skipped >= max(plan.max_skipped, 1):

@@ -647,3 +647,13 @@ def test_too_many_bad_videos_cost_no_step_that_was_made(tmp_path):
         with pytest.raises(UserError, match="too many"):
             run(tmp_path, line(), [good] * 9, plan(num_epochs=3, steps_per_epoch=3, clips_per_step=1), course=course)
         assert [(position.epoch, position.step) for position in course.saved] == saved
+
+
+def test_steps_without_boxes_are_not_counted_among_those_that_fail(tmp_path):
+    course, nobody = Course(), boxes_of([1.0], [[]])
+    two = plan(steps_per_epoch=4, clips_per_step=1, max_skipped=2)
+    run(tmp_path, line(), [boxes_of([1.0], [[2]]), nobody, nobody, nobody], two, task=BoxSquares(), course=course)
+    assert course.ended[0][0].skipped == 0
+    assert [entry["reason"] for entry in all_logged(tmp_path) if entry["kind"] == "skipped"] == [
+        "there is no box in its clips"
+    ] * 3
