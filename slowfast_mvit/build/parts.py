@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from slowfast_mvit.batches import TrainPass
 from slowfast_mvit.data.watchdog import WatchedDataset
-from slowfast_mvit.engine.loop import Trainable
+from slowfast_mvit.engine.step import Trainable
 
 
 @dataclass(frozen=True)

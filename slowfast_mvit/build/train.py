@@ -27,9 +27,10 @@ from slowfast_mvit.data.lists import LabelledList
 from slowfast_mvit.data.loader import StepPlan, StepSampler, training_passes
 from slowfast_mvit.engine.distributed import World
 from slowfast_mvit.engine.log import JsonLog, Log, Logs, NoLog
-from slowfast_mvit.engine.loop import FitPlan, Position, fit
+from slowfast_mvit.engine.loop import Position, fit
 from slowfast_mvit.engine.optimizer import layer_decay_groups, make_optimizer, parameter_groups
 from slowfast_mvit.engine.parallel import bare, is_sharded, shard, spread
+from slowfast_mvit.engine.step import FitPlan
 from slowfast_mvit.engine.stopping import Stopped, StopRequest
 from slowfast_mvit.engine.tensorboard import TensorBoardLog
 from slowfast_mvit.evaluation.predictions import write_json

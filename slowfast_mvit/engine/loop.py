@@ -2,72 +2,42 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from slowfast_mvit.batches import AvaBatch, BatchT, ClipBatch
+from slowfast_mvit.batches import BatchT
 from slowfast_mvit.engine.clock import Clock
 from slowfast_mvit.engine.distributed import World
 from slowfast_mvit.engine.explosion import LossWatch
 from slowfast_mvit.engine.log import Log, ProgressBar
 from slowfast_mvit.engine.memory import out_of_memory
 from slowfast_mvit.engine.optimizer import set_learning_rate
-from slowfast_mvit.engine.parallel import communicating, gradient_norm
+from slowfast_mvit.engine.step import (
+    FitPlan,
+    GivenBatch,
+    Mine,
+    Ours,
+    Trainable,
+    gradients_of_step,
+    together,
+    update_weights,
+)
 from slowfast_mvit.errors import UserError
-from slowfast_mvit.ops.randomness import step_rng, step_seed
 from slowfast_mvit.ops.schedule import Schedule
 
 _LOG = logging.getLogger(__name__)
 
 
-_GivenBatch = TypeVar("_GivenBatch", ClipBatch, AvaBatch, contravariant=True)
-
-
-class Trainable(Protocol[_GivenBatch]):
-    """What training needs of a task."""
-
-    def losses(self, model: nn.Module, batch: _GivenBatch, rng: np.random.Generator) -> dict[str, Tensor]:
-        """Means over what the batch has ``num_scored`` of; ``loss`` is minimised, the rest is shown."""
-
-
-class Evaluator(Protocol[_GivenBatch]):
+class Evaluator(Protocol[GivenBatch]):
     """What testing needs of an evaluator."""
 
-    def add(self, batch: _GivenBatch, scores: Tensor) -> None:
+    def add(self, batch: GivenBatch, scores: Tensor) -> None:
         """Count a batch."""
-
-
-@dataclass(frozen=True)
-class FitPlan:
-    """The frame of a training: how far, in which steps.
-
-    Attributes:
-        num_epochs, steps_per_epoch: length.
-        passes_per_step, clips_per_step: forward passes that make a step, and the clips in all of them, of all ranks.
-        seed: of everything random inside a step.
-        clip_grad_value, clip_grad_norm: gradient clipping by value or by L2 norm; the value has priority.
-        log_period: steps between lines of the log.
-        explosion_factor: stop when the loss grows by more than this, see :class:`LossWatch`; 0: never.
-        max_skipped: steps in a row that may be left out because something is not finite. float16 needs some: from its first
-            scale of 2**16, 17 halvings end below 1.
-    """
-
-    num_epochs: int
-    steps_per_epoch: int
-    passes_per_step: int
-    clips_per_step: int
-    seed: int = 0
-    clip_grad_value: float | None = None
-    clip_grad_norm: float | None = None
-    log_period: int = 10
-    explosion_factor: float = 0.0
-    max_skipped: int = 20
 
 
 @dataclass(frozen=True)
@@ -81,7 +51,7 @@ class Position:
         skipped: steps in a row, up to here, that were left out.
         recent_losses: what :class:`LossWatch` compares with.
         sums: what the means of the epoch are made of: numbers of ``clips`` and of what is ``scored`` in them, ``seconds``, and
-            each loss times what is scored. Before boxes there were only clips.
+            each loss times what is scored. Without ``scored`` it is clips.
     """
 
     epoch: int = 0
@@ -192,8 +162,15 @@ def fit(
             set_learning_rate(optimizer, rate)
             world.at(f"step {number + 1}")
             with out_of_memory(device):
-                mine = _gradients(model, task, stream, plan, number, device, scaler, world, blank)
-                ours = _together(world, mine, course, clock.waited_since())
+                mine = gradients_of_step(model, task, stream, plan, number, device, scaler, world, blank)
+                ours = together(
+                    world,
+                    mine,
+                    num_bad=course.new_bad_videos(),
+                    checkpoint=course.wants_checkpoint(),
+                    stop=course.wants_stop(),
+                    waited=clock.waited_since(),
+                )
             try:
                 course.count_bad_videos(ours.num_bad)
             except UserError:
@@ -203,12 +180,12 @@ def fit(
             if ours.finite:
                 watch.add(ours.means["loss"], number + 1)
             with out_of_memory(device):
-                norm = _update(model, optimizer, scaler, plan, ours)
+                norm = update_weights(model, optimizer, scaler, plan, ours)
             if ours.finite and math.isfinite(norm):
                 skipped = 0
                 course.after_update()
             else:
-                # Not where nothing can be scored: unreadable videos have a limit of their own, clips without boxes are no fault.
+                # Not where nothing can be scored: unreadable videos have their own limit, clips without boxes are no fault.
                 skipped += ours.num_scored > 0
                 _say_skipped(world, mine, ours, norm, number, skipped, plan, log, name_of, scaled=scaler.is_enabled())
             for name, value in ours.means.items() if ours.finite else ():
@@ -258,114 +235,10 @@ def evaluate(
         bar.advance()
 
 
-@dataclass(frozen=True)
-class _Mine:
-    """What one rank's passes of a step gave: clips, what was scored in them (boxes, or the clips themselves), sums over that,
-    and the videos of losses that are not finite."""
-
-    num_clips: int
-    num_scored: int
-    sums: dict[str, float]
-    bad_losses: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class _Ours:
-    """What the passes of all ranks gave, and what any of them wants."""
-
-    num_clips: int
-    num_scored: int
-    means: dict[str, float]
-    finite: bool
-    num_bad: int
-    checkpoint: bool
-    stop: bool
-    waited: float
-
-
-def _gradients(
-    model: nn.Module,
-    task: Trainable[BatchT],
-    stream: Iterator[BatchT | None],
-    plan: FitPlan,
-    number: int,
-    device: torch.device,
-    scaler: torch.amp.GradScaler,
-    world: World,
-    blank: BatchT | None,
-) -> _Mine:
-    """Gradients of one step, accumulated over its passes: those of the sum over all that is scored, over ``clips_per_step``."""
-    rng = step_rng(plan.seed, number)
-    names: tuple[str, ...] = ()
-    sums = torch.zeros(())
-    passed: list[tuple[BatchT, Tensor]] = []
-    num_clips = num_scored = 0
-    for index in range(plan.passes_per_step):
-        batch = next(stream)
-        if batch is None and world.size == 1:
-            continue
-        clips = blank if batch is None else batch
-        assert clips is not None
-        clips = clips.to(device)
-        # Dropout and drop path are functions of (seed, step, pass, rank). Seeded after the loader, which draws when it starts.
-        torch.manual_seed(step_seed(plan.seed, number, index, world.rank))
-        counted = 0 if batch is None else batch.num_scored
-        with communicating(model, last=index + 1 == plan.passes_per_step):
-            losses = task.losses(model, clips, rng)
-            # Ranks' gradients are averaged, so each weighs its own by their number.
-            scaler.scale(losses["loss"] * (counted * world.size / plan.clips_per_step)).backward()
-        names = tuple(losses)
-        sums = sums.to(device) + torch.stack([value.detach().float() for value in losses.values()]) * counted
-        num_scored += counted
-        if batch is not None:
-            num_clips += len(batch)
-            passed.append((batch, losses["loss"].detach()))
-    bad = {index for batch, loss in passed if not torch.isfinite(loss) for index in batch.video_index.tolist()}
-    return _Mine(
-        num_clips, num_scored, dict(zip(names, sums.tolist(), strict=True)) if names else {}, tuple(sorted(bad))
-    )
-
-
-def _together(world: World, mine: _Mine, course: Course, waited: float) -> _Ours:
-    """One message that joins what the ranks have."""
-    counts = [mine.num_clips, mine.num_scored, bool(mine.bad_losses)]
-    values = [*counts, course.new_bad_videos(), course.wants_checkpoint()]
-    clips, scored, bad_losses, num_bad, checkpoint, stop, waited, *sums = world.sum(
-        [*values, course.wants_stop(), waited, *mine.sums.values()]
-    )
-    means = {name: value / max(scored, 1) for name, value in zip(mine.sums, sums, strict=True)}
-    finite = not bad_losses and scored > 0
-    return _Ours(int(clips), int(scored), means, finite, int(num_bad), checkpoint > 0, stop > 0, waited / world.size)
-
-
-def _update(model: nn.Module, optimizer: Optimizer, scaler: torch.amp.GradScaler, plan: FitPlan, ours: _Ours) -> float:
-    """Make the step, unless something is not finite; returns the L2 norm over all gradients before clipping."""
-    if not ours.num_scored:
-        optimizer.zero_grad(set_to_none=True)
-        return math.nan
-    scaler.unscale_(optimizer)
-    parameters = [parameter for parameter in model.parameters() if parameter.grad is not None]
-    # Some videos could not be read, or boxes are scored: the mean is over these.
-    if ours.num_scored != plan.clips_per_step:
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        torch._foreach_mul_(gradients, plan.clips_per_step / ours.num_scored)
-    norm = gradient_norm(parameters)
-    size = float(norm)
-    if plan.clip_grad_value is not None:
-        nn.utils.clip_grad_value_(parameters, plan.clip_grad_value)
-    elif plan.clip_grad_norm is not None:
-        nn.utils.clip_grads_with_norm_(parameters, plan.clip_grad_norm, norm)
-    if ours.finite and math.isfinite(size):
-        scaler.step(optimizer)
-    scaler.update()
-    optimizer.zero_grad(set_to_none=True)
-    return size
-
-
 def _say_skipped(
     world: World,
-    mine: _Mine,
-    ours: _Ours,
+    mine: Mine,
+    ours: Ours,
     norm: float,
     number: int,
     skipped: int,

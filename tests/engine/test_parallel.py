@@ -14,9 +14,10 @@ from torch.distributed.tensor.debug import CommDebugMode
 from slowfast_mvit.batches import ClipBatch
 from slowfast_mvit.engine.distributed import World
 from slowfast_mvit.engine.ema import WeightAverage
-from slowfast_mvit.engine.loop import FitPlan, fit
+from slowfast_mvit.engine.loop import fit
 from slowfast_mvit.engine.optimizer import make_optimizer, parameter_groups
 from slowfast_mvit.engine.parallel import bare, communicating, is_sharded, own, shard, spread, whole_state
+from slowfast_mvit.engine.step import FitPlan
 from slowfast_mvit.models.layout import Architecture
 from slowfast_mvit.models.mvit import MViT
 from slowfast_mvit.ops.schedule import make_schedule

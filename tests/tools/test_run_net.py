@@ -13,7 +13,7 @@ import torch
 
 from slowfast_mvit.build import train
 from slowfast_mvit.data.toy import CLASSES
-from slowfast_mvit.engine.loop import FitPlan
+from slowfast_mvit.engine.step import FitPlan
 from tests.commands import run_here, start_net, wait_for_step
 
 ROOT = Path(__file__).parents[2]
