@@ -9,7 +9,8 @@ import numpy as np
 
 from slowfast_mvit.build.ava_lists import ava_actions, ava_files, ava_list
 from slowfast_mvit.config.schema import Config
-from slowfast_mvit.data.ava import Actions, AvaList, key_seconds
+from slowfast_mvit.data.ava import AvaList, key_seconds
+from slowfast_mvit.data.ava_actions import Actions
 from slowfast_mvit.data.ava_csv import BoxRows, describe, faults, read_boxes
 from slowfast_mvit.data.inspection_table import Row
 from slowfast_mvit.data.key_frames import reaches

@@ -7,14 +7,13 @@ import numpy as np
 
 from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.ava import (
-    Actions,
     AvaFiles,
     AvaList,
-    actions_of,
     keys_to_test,
     keys_to_train,
     read_annotated,
 )
+from slowfast_mvit.data.ava_actions import Actions, actions_of
 from slowfast_mvit.data.ava_csv import BoxRows
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.evaluation.ava_boxes import ActionBoxes, ActionClass, KeySeconds

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from slowfast_mvit.data.ava import AvaFiles, actions_of, keys_to_test, keys_to_train, read_annotated
+from slowfast_mvit.data.ava import AvaFiles, keys_to_test, keys_to_train, read_annotated
+from slowfast_mvit.data.ava_actions import actions_of
 from slowfast_mvit.data.key_frames import KeyFrameSampling, KeyFrameViews
 from slowfast_mvit.data.toy_ava import ACTIONS, FPS, SCORE, Actor, ToyAva, make_toy_ava, render
 from slowfast_mvit.errors import UserError
