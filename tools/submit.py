@@ -18,10 +18,8 @@ from pathlib import Path
 from typing import Any
 
 RUN_NET = Path(__file__).resolve().with_name("run_net.py")
-STOPPED = (
-    128 + signal.SIGUSR1,
-    -signal.SIGUSR1,
-)  # by the signal, with a checkpoint or before there was anything to keep
+# By the signal, with a checkpoint or before there was anything to keep.
+STOPPED = (128 + signal.SIGUSR1, -signal.SIGUSR1)
 PORTS = range(20000, 30000)  # of jobs that share a machine, by their numbers
 
 

@@ -58,10 +58,8 @@ class Whereabouts:
     def __init__(self, store: dist.Store, rank: int, size: int, *, period: float) -> None:
         self.rank, self.size, self.period = rank, size, period
         self._store = dist.PrefixStore("whereabouts", store.clone())
-        self._lock, self._sending = (
-            threading.Lock(),
-            threading.Lock(),
-        )  # of the sign; of the order in which signs are sent
+        self._lock = threading.Lock()  # of the sign
+        self._sending = threading.Lock()  # of the order in which signs are sent
         self._mine = Sign(socket.gethostname(), "the start", time.time())
         self._closed, self._news = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True, name="whereabouts")
