@@ -36,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.show_augmentations and len(files) > 1:
         print("error: --show-augmentations draws one picture, of one config: give one --cfg", file=sys.stderr)
         return 2
+    if args.check:
+        return _check(files, overrides, args)
     try:
         if args.show_augmentations:
             return _show(files[0], overrides, args)
@@ -48,6 +50,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
+    return status
+
+
+def _check(files: list[str], overrides: list[str], args: argparse.Namespace) -> int:
+    status = 0
+    for path in files:
+        try:
+            load_config(path, overrides)
+        except (UserError, OSError) as error:
+            if args.debug:
+                raise
+            print(f"error: {error}", file=sys.stderr)
+            status = 2
+        else:
+            print(f"{path}: nothing is wrong with the config")
     return status
 
 
@@ -87,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--show-augmentations", metavar="OUT.png", help="instead of running: a picture of augmented training clips"
     )
+    parser.add_argument("--check", action="store_true", help="instead of running: say what is wrong with the configs")
     parser.add_argument("--debug", action="store_true", help="tracebacks instead of one-sentence errors")
     parser.add_argument("--num_shards", "--num-shards", metavar="N", help="the same as NUM_SHARDS N")
     parser.add_argument("--shard_id", "--shard-id", metavar="I", help="the same as SHARD_ID I")

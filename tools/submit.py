@@ -107,7 +107,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.local and args.nodes > 1:
         print("error: --local is this machine alone: take --nodes 1", file=sys.stderr)
         return 2
-    return _submit(args, rest)
+    # A mistake is said now, and not after hours in a queue.
+    checked = subprocess.run([sys.executable, str(RUN_NET), "--check", *rest], stdout=subprocess.DEVNULL)
+    return checked.returncode or _submit(args, rest)
 
 
 def _submit(args: argparse.Namespace, rest: Sequence[str]) -> int:
@@ -120,7 +122,8 @@ def _submit(args: argparse.Namespace, rest: Sequence[str]) -> int:
         gpus = [] if args.gpus is None else ["NUM_GPUS", str(args.gpus)]
         job = executor.submit(Job((*gpus, *rest), str(RUN_NET), str(Path.cwd())))
     except (RuntimeError, OSError, subprocess.CalledProcessError) as error:  # no Slurm here, or it refuses
-        print(f"error: {error}", file=sys.stderr)
+        advice = "" if args.local else "; submit on a login node of the cluster, or take --local"
+        print(f"error: {error}{advice}", file=sys.stderr)
         return 2
     print(f"job {job.job_id}: {job.paths.stderr} says how it goes")
     if not args.local:

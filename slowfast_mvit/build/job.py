@@ -22,6 +22,7 @@ from slowfast_mvit.data.toy_images import ToyImageSet, make_toy_images
 from slowfast_mvit.data.toy_ssv2 import ToySsv2, make_toy_ssv2
 from slowfast_mvit.engine.checkpoint import list_checkpoints
 from slowfast_mvit.engine.distributed import World
+from slowfast_mvit.engine.lock import alone_in
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.weights.load import find_source
 
@@ -58,12 +59,22 @@ def run_job(
         if world.is_main and not config.TRAIN.ENABLE:
             folder.test_config.write_text(dump_config(config), encoding="utf-8")
     except OSError as error:
-        raise UserError(f"OUTPUT_DIR {folder.root} cannot be written to: {error.strerror}") from error
-    trained = run_training(config, device, world) if config.TRAIN.ENABLE else None
+        raise _unusable(folder.root, error) from error
+    trained = None
+    if config.TRAIN.ENABLE:
+        with alone_in(folder.root, world):
+            trained = run_training(config, device, world)
     if not config.TEST.ENABLE:
         return None
     world.at("the test")
     return run_test(config, device, world, trained=trained, random_weights=random_weights)
+
+
+def _unusable(root: Path, error: OSError) -> UserError:
+    """What to say of an OUTPUT_DIR that cannot be made or written to."""
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return UserError(f"OUTPUT_DIR {root} is a file, or lies under one: give a folder")
+    return UserError(f"OUTPUT_DIR {root} cannot be written to: {error.strerror or error}")
 
 
 def config_in(config: Config, world: World) -> Config:
@@ -197,7 +208,7 @@ def _empty_toy_folder(root: Path) -> None:
         root.mkdir(parents=True, exist_ok=True)
         mark.write_text("run_net.py --toy made this folder, and empties it when it runs again.\n", encoding="utf-8")
     except OSError as error:
-        raise UserError(f"OUTPUT_DIR {root} cannot be written to: {error.strerror or error}") from error
+        raise _unusable(root, error) from error
 
 
 def _on_toy_videos(config: Config, root: Path) -> Config:

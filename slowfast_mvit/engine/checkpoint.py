@@ -90,9 +90,10 @@ def cannot_write(path: Path, cause: OSError) -> UserError:
     """What to say, when the half-written checkpoint is gone."""
     newest = list_checkpoints(path.parent, path.name.partition(_PREFIX)[0].removesuffix("_"))
     intact = f"the newest checkpoint is {newest[-1].name}, which is intact" if newest else "there is none before it"
+    full = cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    mend = "Make room (TRAIN.KEEP_CHECKPOINTS keeps fewer)" if full else "Mend that"
     return UserError(
-        f"{path} cannot be written: {cause.strerror or cause}; {intact}. Make room (TRAIN.KEEP_CHECKPOINTS keeps fewer) "
-        "and start the same command again"
+        f"{path} cannot be written: {cause.strerror or cause}; {intact}. {mend} and start the same command again"
     )
 
 

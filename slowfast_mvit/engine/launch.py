@@ -50,7 +50,7 @@ def machine_of(number: int, count: int, init_method: str) -> Machine:
     Raises:
         UserError: there are several machines and no address, or it is none.
     """
-    if count == 1:
+    if count == 1 and not init_method:
         return Machine()
     if not init_method:
         raise UserError(
@@ -61,7 +61,9 @@ def machine_of(number: int, count: int, init_method: str) -> Machine:
     host, _, port = rest.rpartition(":")
     if scheme != "tcp" or not host or not port.isdigit() or not 0 < int(port) < 2**16:
         raise UserError(f"--init_method {init_method}: write tcp://HOST:PORT, HOST being machine 0")
-    return Machine(number, count, (host, int(port)))
+    return (
+        Machine(number, count, (host, int(port))) if count > 1 else Machine()
+    )  # PySlowFast's commands always have one
 
 
 def launch(

@@ -4,6 +4,7 @@ With FSDP a parameter, its gradient and its moments are DTensors, cut along thei
 there while the block runs, forward and backward. Arithmetic and results are those of DDP.
 """
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
@@ -34,6 +35,8 @@ def spread(model: nn.Module, world: World, device: torch.device, strategy: str =
         return shard(model, device)
     if world.size == 1:
         return model
+    # A gradient of one clip may be strided, as that of the class token: DDP copies its few numbers, and says so at length.
+    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     return DistributedDataParallel(
         model, device_ids=[device] if device.type == "cuda" else None, gradient_as_bucket_view=True
     )

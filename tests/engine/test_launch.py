@@ -62,6 +62,7 @@ def test_the_first_that_fails_decides(
     ("count", "init_method", "said"),
     [
         (2, "", "NUM_SHARDS is 2: start the same command on every machine"),
+        (1, "tcp://localhost:abc", "--init_method tcp://localhost:abc: write tcp://HOST:PORT"),
         (2, "file:///shared/x", "--init_method file:///shared/x: write tcp://HOST:PORT"),
         (2, "tcp://host", "write tcp://HOST:PORT"),
         (2, "tcp://host:99999", "write tcp://HOST:PORT"),

@@ -163,3 +163,19 @@ def test_the_plan_of_the_training_follows_the_config(config_file: Path, monkeypa
             max_skipped=5,
         )
     ]
+
+
+def test_a_config_is_checked_and_nothing_is_run(
+    config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_net.main(["--check", "--cfg", str(config_file)]) == 0
+    assert capsys.readouterr().out == f"{config_file}: nothing is wrong with the config\n"
+    assert run_net.main(["--check", "--cfg", str(config_file), "TRAIN.BACH_SIZE", "3"]) == 2
+    assert "TRAIN.BATCH_SIZE" in capsys.readouterr().err and not (tmp_path / "run").exists()
+
+
+def test_an_output_folder_that_is_a_file(config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        assert run_net.main(["--cfg", str(config_file), "OUTPUT_DIR", str(place)]) == 2
+        assert f"OUTPUT_DIR {place} is a file, or lies under one: give a folder" in capsys.readouterr().err

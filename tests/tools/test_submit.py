@@ -57,11 +57,21 @@ def test_mistakes(argv: list[str], said: str, capsys: pytest.CaptureFixture[str]
     assert said in capsys.readouterr().err
 
 
-def test_no_slurm_here(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("submitit")
+def test_a_mistake_is_said_before_anything_is_submitted(
+    config_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    given = ("--local", "--folder", str(tmp_path / "jobs"), "--cfg", str(config_file), "TRAIN.BACH_SIZE", "3")
+    assert submit.main(given) == 2
+    assert "did you mean TRAIN.BATCH_SIZE" in capfd.readouterr().err and not (tmp_path / "jobs").exists()
+
+
+def test_no_slurm_here(
+    config_file: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert submit.main(["--folder", str(tmp_path), "--cfg", "x.yaml"]) == 2
-    assert capsys.readouterr().err.startswith("error: ")
+    assert submit.main(["--folder", str(tmp_path), "--cfg", str(config_file)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and said.endswith("; submit on a login node of the cluster, or take --local\n")
 
 
 def test_machines_of_a_job() -> None:
