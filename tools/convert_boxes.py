@@ -13,17 +13,16 @@ from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
-from slowfast_mvit.data.tracks import at_whole_seconds, read_coco, read_cvat, write_box_list
-from slowfast_mvit.errors import UserError
+from slowfast_mvit.data.tracks import at_whole_seconds, read_tracks, write_box_list
+from slowfast_mvit.errors import UserError, check_output
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Convert; returns the exit status."""
     args = _parser().parse_args(argv)
     try:
-        boxes = chain.from_iterable(
-            read_cvat(path, args.attribute) if path.suffix.lower() == ".xml" else read_coco(path) for path in args.files
-        )
+        check_output(args.out, "--out", inputs=args.files)
+        boxes = chain.from_iterable(read_tracks(path, args.attribute) for path in args.files)
         converted = at_whole_seconds(boxes, args.fps, args.first_frame)
         write_box_list(args.out, converted)
     except (UserError, OSError) as error:

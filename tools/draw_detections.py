@@ -40,9 +40,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("video", type=Path, help="a video file")
     parser.add_argument("detections", type=Path, metavar="D.csv", help="detected boxes with scores")
-    parser.add_argument("out", type=Path, metavar="OUT.mp4", help="is written")
+    parser.add_argument("out", type=Path, metavar="OUT.mp4", help="is written, as .mp4 or .mkv")
     parser.add_argument("--labelmap", type=Path, metavar="L.pbtxt", help="names of the actions")
-    parser.add_argument("--name", default="", help="name of the video in D.csv (the file's, without its ending)")
+    parser.add_argument(
+        "--name", default="", help="name of the video in D.csv (the file's, with or without its ending)"
+    )
     parser.add_argument(
         "--first-second", type=float, default=0.0, metavar="S", help="what D.csv calls the time of the first frame (0)"
     )

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from slowfast_mvit.errors import UserError
+from slowfast_mvit.errors import UserError, check_output
 from slowfast_mvit.evaluation.ava import IOU, evaluate
 from slowfast_mvit.evaluation.ava_files import read_detections, read_exclusions, read_truth
 from slowfast_mvit.evaluation.ava_label_map import read_label_map
@@ -25,11 +25,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Score one file; returns the exit status, 2 for a mistake that the user can mend."""
     args = _parser().parse_args(argv)
     try:
+        _check_outputs(args)
         classes = read_label_map(args.labelmap)
         excluded = read_exclusions(args.exclusions) if args.exclusions else None
         truth, detections = read_truth(args.groundtruth), read_detections(args.detections)
         result = evaluate(truth, detections, classes, excluded=excluded, ious=args.iou)
         reasons = explain(result, truth, detections)
+        if not result.num_truth.any():
+            raise UserError(
+                f"{args.groundtruth} leaves nothing to score against: {reasons[0]}; check --groundtruth, --labelmap and "
+                "--exclusions"
+            )
         classes_file = args.classes or (args.output and args.output / "classes.csv")
         json_file = args.json or (args.output and args.output / "metrics.json")
         if classes_file:
@@ -44,6 +50,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     for line in (*in_lines(result), *(f"note: {reason}" for reason in reasons)):
         print(line)
     return 0
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    inputs = [Path(file) for file in (args.groundtruth, args.detections, args.labelmap, args.exclusions) if file]
+    if args.output:
+        check_output(args.output, "--output", folder=True)
+    for option in ("classes", "json", "curves"):
+        if file := getattr(args, option):
+            check_output(file, f"--{option}", inputs=inputs)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,7 +6,7 @@ from pathlib import Path
 from slowfast_mvit.build.model import create_model
 from slowfast_mvit.build.pretrained import count_classes
 from slowfast_mvit.engine.checkpoint import save_checkpoint
-from slowfast_mvit.errors import UserError
+from slowfast_mvit.errors import UserError, check_output
 from slowfast_mvit.weights.containers import unwrap
 from slowfast_mvit.weights.fetch import is_url
 from slowfast_mvit.weights.files import read_weights, write_safetensors
@@ -54,6 +54,7 @@ def join_parts(source: str | Path, out: Path) -> int:
             f"{source} is not the folder of a sharded checkpoint, which alone is written as a plain checkpoint: "
             "give a file that ends in .safetensors to write weights"
         )
+    check_output(out, "OUT")
     content = read_weights(path)
     save_checkpoint(out, content)
     return len(flatten(content)[0])
@@ -73,12 +74,14 @@ def convert_weights(source: str | Path, out: Path, *, model: str | None = None, 
         form: whose names to write, a key of :data:`slowfast_mvit.weights.formats.FORMATS`.
 
     Raises:
-        UserError: the source cannot be read, is of no known format, or does not fit the model or the format asked for.
+        UserError: the source cannot be read, is of no known format, or does not fit the model or the format asked for; the
+            file cannot be written.
     """
     if out.suffix != ".safetensors":
         raise UserError(f"{out} should end in .safetensors, which is what it will be")
     if form not in FORMATS:
         raise UserError(f"there is no format {form!r}; known are {', '.join(FORMATS)}")
+    check_output(out, "OUT")
     content = read_source(source)
     state, found = known_format(unwrap(content, str(source)))
     if found is None and model is None:

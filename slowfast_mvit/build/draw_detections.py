@@ -1,14 +1,14 @@
 """The detections of a test on their video."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 
-from slowfast_mvit.data.boxes_on_video import DrawnBox, write_with_boxes
+from slowfast_mvit.data.boxes_on_video import SUFFIXES, DrawnBox, write_with_boxes
 from slowfast_mvit.data.video import open_video
-from slowfast_mvit.errors import UserError
+from slowfast_mvit.errors import UserError, check_output
 from slowfast_mvit.evaluation.ava_boxes import ActionBoxes
 from slowfast_mvit.evaluation.ava_files import read_detections
 from slowfast_mvit.evaluation.ava_label_map import read_label_map
@@ -32,24 +32,27 @@ def draw_detections(
     Args:
         video: a file.
         detections: AVA's file.
-        out: the MP4.
+        out: the film to write, which ends in .mp4 or .mkv.
         label_map: names of the actions; without one, or where it lacks some, their numbers stand.
         names: of the actions, where there is no label map.
-        name: of the video in the detections; that of the file without its ending by default.
+        name: of the video in the detections; by default that of the file, with or without its ending.
         first_second: what the detections call the time of the first frame, 900 for AVA's own cut files.
         min_score: actions below it are left out; a box of which none is left is drawn without words.
 
     Raises:
-        UserError: files that cannot be read, a video that has no detections, or none within its length.
+        UserError: files that cannot be read or written, a video that has no detections, or none within its length.
         VideoError: the video cannot be read.
     """
-    found = read_detections(detections)
-    if label_map is not None:
-        names = {one.id: one.name for one in read_label_map(label_map)}
-    mine = _of_video(found, name or video.stem, detections)
-    boxes = _by_second(mine, names, min_score)
-    seconds = np.array(sorted(boxes))
+    if out.suffix.lower() not in SUFFIXES:
+        raise UserError(f"{out} cannot be written as a video: OUT must end in {' or '.join(SUFFIXES)}")
+    check_output(out, "OUT", inputs=[video, detections, *([label_map] if label_map else [])])
     with open_video(str(video), "pyav") as reader:
+        found = read_detections(detections)
+        if label_map is not None:
+            names = {one.id: one.name for one in read_label_map(label_map)}
+        mine = _of_video(found, (name,) if name else (video.stem, video.name), detections)
+        boxes = _by_second(mine, names, min_score)
+        seconds = np.array(sorted(boxes))
         last = first_second + float(reader.timestamps()[-1])
         if not ((seconds > first_second - 1) & (seconds < last + 1)).any():
             raise UserError(
@@ -68,11 +71,15 @@ def draw_detections(
             raise UserError(f"{out} cannot be written: {error.strerror or error}") from error
 
 
-def _of_video(found: ActionBoxes, name: str, path: Path) -> ActionBoxes:
-    if name not in found.at.video_names:
+def _of_video(found: ActionBoxes, names: Sequence[str], path: Path) -> ActionBoxes:
+    """Rows of a video that may have several names."""
+    places = [place for place, name in enumerate(found.at.video_names) if name in names]
+    if not places:
         others = ", ".join(found.at.video_names[:3])
-        raise UserError(f"{path} has no detections of a video {name!r}, but of {others or 'none'}: name it (--name)")
-    return found.rows(found.at.videos == found.at.video_names.index(name))
+        raise UserError(
+            f"{path} has no detections of a video {names[0]!r}, but of {others or 'none'}: name it (--name)"
+        )
+    return found.rows(np.isin(found.at.videos, places))
 
 
 def _by_second(found: ActionBoxes, names: Mapping[int, str], min_score: float) -> dict[int, list[DrawnBox]]:

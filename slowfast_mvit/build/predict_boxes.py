@@ -22,7 +22,7 @@ from slowfast_mvit.data.given_videos import check_given
 from slowfast_mvit.data.kinetics import VIDEO_SUFFIXES
 from slowfast_mvit.data.video import open_video
 from slowfast_mvit.engine.distributed import World
-from slowfast_mvit.errors import UserError
+from slowfast_mvit.errors import UserError, check_output
 from slowfast_mvit.evaluation.ava_detections import boxes_table, write_detections
 from slowfast_mvit.evaluation.ava_views import BoxResult
 from slowfast_mvit.evaluation.predictions import unreadable_table, write_csv
@@ -77,6 +77,7 @@ def predict_boxes(
         raise UserError(
             f"the config is not of boxes (TEST.DATASET is {config.TEST.DATASET}): give one whose TEST.DATASET is ava"
         )
+    check_output(output, "--output", folder=True)
     check_given(videos)
     if boxes is not None and not boxes.is_file():
         raise UserError(f"there is no box list {boxes}")

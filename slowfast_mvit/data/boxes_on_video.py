@@ -1,4 +1,4 @@
-"""A video with boxes and words drawn on its frames, as MP4."""
+"""A video with boxes and words drawn on its frames, as MP4 or Matroska."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +13,8 @@ from PIL import Image, ImageDraw, ImageFont
 from slowfast_mvit.data.video import VideoReader
 
 COLOURS = ((255, 200, 40), (70, 200, 255), (120, 255, 120), (255, 120, 200), (255, 140, 90), (190, 160, 255))
+SUFFIXES = (".mp4", ".mkv")
+"""Endings of the files that are written, in any case."""
 _CLOCK = Fraction(1, 90_000)  # seconds of a tick: the times of frames are kept, also where they are not evenly spaced
 _AT_ONCE = 64  # frames that are decoded before they are written
 

@@ -5,16 +5,19 @@ Both annotate frames; a box list has whole seconds. Second s takes the boxes of 
 
 import csv
 import json
+import math
 import re
+import reprlib
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from slowfast_mvit.data.ava_csv import COLUMNS
-from slowfast_mvit.errors import UserError
+from slowfast_mvit.errors import UserError, reading
 
+_T = TypeVar("_T")
 _STEP = re.compile(r"step\s*=\s*(\d+)")
 _FRAME_KEYS = ("frame_id", "frame_index", "frame", "frame_number")
 
@@ -49,10 +52,12 @@ def at_whole_seconds(boxes: Iterable[TrackBox], fps: float, first_frame: int = 0
         first_frame: number of a video's first frame.
 
     Raises:
-        UserError: there are none.
+        UserError: there are none, or the rate is no rate.
     """
-    if fps <= 0:
-        raise UserError(f"the frame rate {fps:g} must be more than 0")
+    if not 0 < fps < math.inf:
+        raise UserError(
+            f"the frame rate {fps:g} must be more than 0 and finite: give the videos' frames per second (--fps)"
+        )
     rows, left_out = [], 0
     for box in boxes:
         place = box.frame - first_frame
@@ -70,13 +75,29 @@ def at_whole_seconds(boxes: Iterable[TrackBox], fps: float, first_frame: int = 0
 
 
 def write_box_list(path: Path, converted: Converted) -> None:
-    """Write rows as a box list of one's own."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(COLUMNS)
-        for video, second, box in converted.rows:
-            corners = [f"{corner:.6g}" for corner in (box.x1, box.y1, box.x2, box.y2)]
-            table.writerow([video, second, *corners, box.action, "" if box.score is None else f"{box.score:.9g}"])
+    """Write rows as a box list of one's own, and its folder if need be.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file)
+            table.writerow(COLUMNS)
+            for video, second, box in converted.rows:
+                corners = [f"{corner:.6g}" for corner in (box.x1, box.y1, box.x2, box.y2)]
+                table.writerow([video, second, *corners, box.action, "" if box.score is None else f"{box.score:.9g}"])
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def read_tracks(path: Path, attribute: str = "") -> Iterator[TrackBox]:
+    """Boxes of a file by its ending: :func:`read_coco` of .json, :func:`read_cvat` of .xml; it raises as they do."""
+    kind = path.suffix.lower()
+    if kind not in (".json", ".xml"):
+        raise UserError(f"{path} should end in .json (COCO's) or .xml (CVAT's), which are the two that are read")
+    return read_cvat(path, attribute) if kind == ".xml" else read_coco(path)
 
 
 def read_coco(path: Path) -> Iterator[TrackBox]:
@@ -86,44 +107,114 @@ def read_coco(path: Path) -> Iterator[TrackBox]:
     of its ``video_id``, else the folder of its file. The action is the category; a score is the annotation's, if it has one.
 
     Raises:
-        UserError: no JSON, missing fields, or annotations of unknown images or categories.
+        UserError: no JSON; with place, id and key of the entry, for what is missing or of another kind, and for images and
+            categories that are not there.
     """
     try:
-        stored = json.loads(path.read_text(encoding="utf-8-sig"))
+        with reading(path):
+            text = path.read_text(encoding="utf-8-sig")
+        stored = json.loads(text)
     except ValueError as error:
         raise UserError(f"{path} is not a JSON file: {error}") from error
     if not isinstance(stored, dict) or not {"images", "annotations", "categories"} <= stored.keys():
         raise UserError(f"{path} should be a JSON object with images, annotations and categories")
-    try:
-        names = {category["id"]: str(category["name"]) for category in stored["categories"]}
-        videos = {video["id"]: Path(video.get("name") or video["file_name"]).stem for video in stored.get("videos", ())}
-        images = {image["id"]: _coco_image(image, videos, path) for image in stored["images"]}
-        for note in stored["annotations"]:
-            video, frame, width, height = images[note["image_id"]]
-            x, y, w, h = map(float, note["bbox"])
-            corners = (x / width, y / height, (x + w) / width, (y + h) / height)
-            score = note.get("score")
-            yield TrackBox(video, frame, *corners, names[note["category_id"]], None if score is None else float(score))
-    except KeyError as error:
-        raise UserError(f"{path}: nothing is there for {error}, which images, annotations or categories need") from None
-    except (TypeError, ValueError, ZeroDivisionError) as error:
-        raise UserError(f"{path}: a size, a box or a number is not what COCO has there ({error})") from error
+    names = {entry.id("id"): str(entry["name"]) for entry in _entries(stored, "categories", path)}
+    videos = {entry.id("id"): _coco_video(entry) for entry in _entries(stored, "videos", path)}
+    images = {entry.id("id"): _coco_image(entry, videos) for entry in _entries(stored, "images", path)}
+    for note in _entries(stored, "annotations", path):
+        video, frame, width, height = note.among(images, "image_id", "images")
+        x, y, w, h = note.box("bbox")
+        corners = (x / width, y / height, (x + w) / width, (y + h) / height)
+        action = note.among(names, "category_id", "categories")
+        yield TrackBox(video, frame, *corners, action, None if note.get("score") is None else note.number("score"))
 
 
-def _coco_image(image: dict[str, Any], videos: dict[Any, str], path: Path) -> tuple[str, int, float, float]:
+@dataclass(frozen=True)
+class _Entry:
+    """An object in a list of a COCO file; ``where`` it is, for messages."""
+
+    where: str
+    fields: dict[str, Any]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.fields
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self.fields:
+            raise UserError(f"{self.where} has no {key}: it needs one")
+        return self.fields[key]
+
+    def get(self, key: str) -> Any:
+        return self.fields.get(key)
+
+    def id(self, key: str) -> int | float | str:
+        if not isinstance(self[key], int | float | str):
+            raise self.wrong(key, "a number or a name")
+        return self.fields[key]
+
+    def number(self, key: str) -> float:
+        return self._number(key, self[key], "a number")
+
+    def box(self, key: str) -> list[float]:
+        kind = "4 numbers (x, y, width, height)"
+        if not isinstance(self[key], list) or len(self[key]) != 4:
+            raise self.wrong(key, kind)
+        return [self._number(key, value, kind) for value in self[key]]
+
+    def among(self, known: Mapping[Any, _T], key: str, kind: str) -> _T:
+        """What the id under the key stands for."""
+        if (one := self.id(key)) not in known:
+            raise UserError(f"{self.where}: {key} {one} is not in {kind}, which must hold it")
+        return known[one]
+
+    def wrong(self, key: str, kind: str) -> UserError:
+        return UserError(f"{self.where}: {key} is {reprlib.repr(self.fields[key])} and should be {kind}")
+
+    def _number(self, key: str, value: Any, kind: str) -> float:
+        try:
+            number = float(value)
+        except (TypeError, ValueError, OverflowError):
+            number = math.nan
+        if not math.isfinite(number):
+            raise self.wrong(key, kind)
+        return number
+
+
+def _entries(stored: dict[str, Any], key: str, path: Path) -> Iterator[_Entry]:
+    """The objects of a list, which may be missing where it need not be there."""
+    entries = stored.get(key, [])
+    if not isinstance(entries, list):
+        raise UserError(f"{path}: {key} should be a list of objects")
+    for place, fields in enumerate(entries, 1):
+        where = f"{path}: entry {place} of {key}"
+        if not isinstance(fields, dict):
+            raise UserError(f"{where} should be an object, and is {reprlib.repr(fields)}")
+        yield _Entry(f"{where} (id {fields['id']})" if "id" in fields else where, fields)
+
+
+def _coco_video(entry: _Entry) -> str:
+    return Path(str(entry.get("name") or entry["file_name"])).stem
+
+
+def _coco_image(image: _Entry, videos: dict[Any, str]) -> tuple[str, int, float, float]:
     """Video, frame, width and height."""
-    file = Path(str(image.get("file_name", "")).replace("\\", "/"))
-    video = videos[image["video_id"]] if "video_id" in image else file.parent.name
-    frame = next((image[key] for key in _FRAME_KEYS if key in image), None)
-    if frame is None:
-        digits = re.findall(r"\d+", file.stem)
-        frame = digits[-1] if digits else None
-    if not video or frame is None:
+    file = Path(str(image.get("file_name") or "").replace("\\", "/"))
+    video = image.among(videos, "video_id", "videos") if "video_id" in image else file.parent.name
+    key = next((key for key in _FRAME_KEYS if key in image), None)
+    digits = re.findall(r"\d+", file.stem)
+    if not video or (key is None and not digits):
         raise UserError(
-            f"{path}: image {image['id']} does not tell its video and frame: give it video_id and frame_id, or a file "
-            "name like VIDEO/000123.jpg"
+            f"{image.where} does not tell its video and frame: give it video_id and frame_id, or a file name like "
+            "VIDEO/000123.jpg"
         )
-    return video, int(frame), float(image["width"]), float(image["height"])
+    frame = int(digits[-1]) if key is None else image.number(key)
+    if key is not None and frame != int(frame):
+        raise image.wrong(key, "a whole number")
+    width, height = image.number("width"), image.number("height")
+    for name, size in (("width", width), ("height", height)):
+        if size <= 0:
+            raise image.wrong(name, "more than 0")
+    return video, int(frame), width, height
 
 
 def read_cvat(path: Path, attribute: str = "") -> Iterator[TrackBox]:
@@ -139,7 +230,8 @@ def read_cvat(path: Path, attribute: str = "") -> Iterator[TrackBox]:
         UserError: no such XML, or one of images or of a whole project.
     """
     try:
-        root = ET.parse(path).getroot()
+        with reading(path):
+            root = ET.parse(path).getroot()
     except ET.ParseError as error:
         raise UserError(f"{path} is not an XML file: {error}") from error
     task = next((found for name in ("task", "job") if (found := root.find(f"meta/{name}")) is not None), None)

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from slowfast_mvit.errors import UserError
+from slowfast_mvit.errors import UserError, reading
 from slowfast_mvit.evaluation.ava_boxes import ActionBoxes, KeySeconds
 
 _PIECE = 16 << 20  # bytes that are parsed at once
@@ -67,8 +67,7 @@ def read_truth(path: str | Path) -> ActionBoxes:
 
     Raises:
         UserError: with file and line, for rows of another length, numbers that are none or not finite, and seconds or actions
-            that are not whole.
-        OSError: for files that cannot be opened.
+            that are not whole; with the file, if it cannot be opened.
     """
     at, numbers = _read(Path(path), _TRUTH)
     return ActionBoxes(at, *_boxes_and_actions(numbers))
@@ -94,13 +93,14 @@ def _read(path: Path, layout: _Layout) -> tuple[KeySeconds, list[np.ndarray]]:
     """Where the rows are, and their numbers in parts: float64 [rows of the part, numbers of the layout]."""
     names: dict[str, int] = {}
     parts = []
-    for piece in _pieces(path, layout):
-        part = _plain(piece, layout, names)
-        if part is None:
-            names = {}
-            parts = [_row_by_row(path, layout, names)]
-            break
-        parts.append(part)
+    with reading(path):
+        for piece in _pieces(path, layout):
+            part = _plain(piece, layout, names)
+            if part is None:
+                names = {}
+                parts = [_row_by_row(path, layout, names)]
+                break
+            parts.append(part)
     videos = np.concatenate([part.videos for part in parts])
     seconds = np.concatenate([part.numbers[:, 0].astype(np.int32) for part in parts])
     return KeySeconds(videos, tuple(names), seconds), [part.numbers for part in parts]
@@ -196,7 +196,7 @@ def _row_by_row(path: Path, layout: _Layout, names: dict[str, int]) -> _Part:
         except csv.Error as error:
             raise UserError(f"{path}, line {lines.line_num}: no CSV ({error})") from error
         except UnicodeDecodeError as error:
-            raise UserError(f"{path}: no text in UTF-8 (after line {lines.line_num}: {error})") from error
+            raise UserError(f"{path}: no text in UTF-8 ({error.reason}): give a CSV file") from error
     return _Part(np.array(videos, dtype=np.int32), np.array(numbers, dtype=np.float64).reshape(-1, len(layout.numbers)))
 
 

@@ -7,7 +7,7 @@ import ast
 import re
 from pathlib import Path
 
-from slowfast_mvit.errors import UserError
+from slowfast_mvit.errors import UserError, reading
 from slowfast_mvit.evaluation.ava_boxes import ActionClass
 
 _TOKEN = re.compile(
@@ -25,12 +25,12 @@ def read_label_map(path: str | Path) -> tuple[ActionClass, ...]:
 
     Raises:
         UserError: with file and line, for text of another form, entries without name or number, and names or numbers that
-            are there twice.
-        OSError: for files that cannot be opened.
+            are there twice; with the file, if it cannot be opened.
     """
     path = Path(path)
     try:
-        tokens = _tokens(path.read_text(encoding="utf-8-sig"), path)
+        with reading(path):
+            tokens = _tokens(path.read_text(encoding="utf-8-sig"), path)
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: no text in UTF-8 ({error})") from error
     found: list[ActionClass] = []

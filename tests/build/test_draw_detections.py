@@ -90,13 +90,35 @@ def write_odd(path):
     [
         (["film.mp4", "d.csv", "out.mp4"], "is of seconds 0 to 4.9, and"),
         (["film.mp4", "d.csv", "out.mp4", "--name", "fi"], "has no detections of a video 'fi', but of film, other"),
-        (["film.mp4", "none.csv", "out.mp4"], "none.csv"),
-        (["d.csv", "d.csv", "out.mp4", "--name", "film"], "d.csv"),
-        (["film.mp4", "d.csv", "d.csv/out.mp4", "--first-second", "900"], "d.csv/out.mp4 cannot be written"),
+        (["film.mp4", "none.csv", "out.mp4"], "there is no file none.csv"),
+        (["none.mp4", "d.csv", "out.mp4"], "cannot read none.mp4 with pyav: there is no such file"),
+        (["d.csv", "d.csv", "out.mp4", "--name", "film"], "cannot read d.csv with pyav"),
+        (["film.mp4", "d.csv", "film.mp4", "--first-second", "900"], "film.mp4 is read, and would be overwritten"),
+        (["film.mp4", "d.csv", "link.mp4", "--first-second", "900"], "link.mp4 is read, and would be overwritten"),
+        (["film.mp4", "link.mkv", "link.mkv", "--first-second", "900"], "link.mkv is read, and would be overwritten"),
+        (["film.mp4", "d.csv", "out"], "out cannot be written as a video: OUT must end in .mp4 or .mkv"),
+        (["film.mp4", "d.csv", "out.txt"], "out.txt cannot be written as a video: OUT must end in .mp4 or .mkv"),
+        (
+            ["film.mp4", "d.csv", "d.csv/out.mp4", "--first-second", "900"],
+            "d.csv/out.mp4 cannot be written: d.csv is not",
+        ),
     ],
 )
 def test_mistakes_are_one_sentence(film, monkeypatch, capsys, arguments, said):
     monkeypatch.chdir(film)
+    (film / "link.mp4").symlink_to("film.mp4")
+    (film / "link.mkv").symlink_to("d.csv")
+    before = [(film / name).read_bytes() for name in ("film.mp4", "d.csv")]
     assert tool.main(arguments) == 2
+    assert [(film / name).read_bytes() for name in ("film.mp4", "d.csv")] == before
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1
+
+
+def test_names_with_endings(film):
+    (film / "d.csv").write_text(ROWS.replace("film,0902", "film.mp4,0902").replace("film,0903", "film.mkv,0903"))
+    out = film / "out.MKV"
+    assert draw_detections(film / "film.mp4", film / "d.csv", out, first_second=900) == 50
+    with open_video(str(out), "pyav") as reader:
+        frames = reader.frames_at([20, 30])
+    assert is_colour(frames[0][:, :70], 0).sum() > 100 and not is_colour(frames[1][:, 90:], 0).any()

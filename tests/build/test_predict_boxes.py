@@ -172,6 +172,10 @@ def test_bad_commands(data, weights, command, tmp_path, capsys):
     assert f"there is no box list {tmp_path / 'none.csv'}" in error_of(capsys)
     assert command(cfg=RECIPE.with_name("MVITV2_TOY_8x4.yaml")) == 2
     assert "the config is not of boxes (TEST.DATASET is kinetics)" in error_of(capsys)
+    (tmp_path / "file").touch()
+    for output in (tmp_path / "file", tmp_path / "file" / "out"):
+        assert command(output=output, weights=tmp_path / "none.pyth") == 2  # before the weights are looked for
+        assert f"{output} cannot be written: {tmp_path / 'file'} is not a folder; give --output" in error_of(capsys)
     assert command(weights=tmp_path / "none.pyth") == 2
     assert "none.pyth" in error_of(capsys)
     assert command(weights=weights / "plain.pyth") == 2

@@ -1,6 +1,8 @@
 """Boxes from other tools: frames, corners and actions against numbers worked by hand."""
 
 import json
+import math
+import re
 
 import pytest
 
@@ -20,6 +22,7 @@ COCO = {
         {"image_id": 2, "category_id": 9, "bbox": [0, 0, 50, 100], "score": 0.25},
     ],
 }
+NOTE = COCO["annotations"][0]
 CVAT = """<?xml version="1.0" encoding="utf-8"?>
 <annotations><version>1.1</version><meta><task><id>3</id><name>my task</name>{frames}
 <original_size><width>200</width><height>100</height></original_size><source>kitchen.mp4</source></task></meta>
@@ -61,17 +64,32 @@ def test_coco(coco):
     [
         (
             {"images": [{"id": 1, "width": 9, "height": 9, "file_name": "1.jpg"}]},
-            "image 1 does not tell its video and frame",
+            "entry 1 of images (id 1) does not tell its video and frame",
         ),
-        ({"images": []}, "nothing is there for 1, which"),
-        ({"categories": []}, "nothing is there for 7"),
-        ({"annotations": [{"image_id": 1, "category_id": 7, "bbox": [1, 2, 3]}]}, "is not what COCO has there"),
-        ({"annotations": [{"image_id": 1, "category_id": 7, "bbox": None}]}, "is not what COCO has there"),
-        ({"images": [{"id": 1, "width": 0, "height": 9, "file_name": "a/1.jpg"}]}, "is not what COCO has there"),
+        ({"images": []}, "entry 1 of annotations: image_id 1 is not in images"),
+        ({"categories": []}, "entry 1 of annotations: category_id 7 is not in categories"),
+        ({"videos": []}, "entry 1 of images (id 1): video_id 1 is not in videos"),
+        (
+            {"annotations": [{**NOTE, "bbox": [1, 2, 3]}]},
+            "bbox is [1, 2, 3] and should be 4 numbers (x, y, width, height)",
+        ),
+        ({"annotations": [NOTE, {**NOTE, "id": 30, "bbox": None}]}, "entry 2 of annotations (id 30): bbox is None and"),
+        ({"annotations": [{**NOTE, "bbox": [1, 2, 3, math.nan]}]}, "bbox is [1, 2, 3, nan] and should be 4 numbers"),
+        ({"annotations": [{**NOTE, "score": "high"}]}, "score is 'high' and should be a number"),
+        ({"annotations": [{**NOTE, "image_id": [1]}]}, "image_id is [1] and should be a number or a name"),
+        ({"annotations": [{"id": 30, "image_id": 1}]}, "entry 1 of annotations (id 30) has no bbox: it needs one"),
+        ({"annotations": [7]}, "entry 1 of annotations should be an object, and is 7"),
+        ({"annotations": 7}, "annotations should be a list of objects"),
+        ({"videos": [{"id": 1}]}, "entry 1 of videos (id 1) has no file_name"),
+        (
+            {"images": [{"id": 1, "width": 0, "height": 9, "file_name": "a/1.jpg"}]},
+            "width is 0 and should be more than 0",
+        ),
+        ({"images": [{**COCO["images"][0], "frame_id": 1.5}]}, "frame_id is 1.5 and should be a whole number"),
     ],
 )
 def test_bad_coco(coco, changes, message):
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=re.escape(message)):
         list(read_coco(coco(**changes)))
 
 

@@ -142,12 +142,12 @@ def test_a_header_in_another_order(tmp_path):
 
 def test_files_that_are_no_text(tmp_path):
     (tmp_path / "binary").write_bytes(bytes(range(256)))
-    with pytest.raises(UserError, match="binary"):
+    with pytest.raises(UserError, match=r"binary: no text in UTF-8 \(invalid start byte\): give a CSV file$"):
         read_detections(tmp_path / "binary")
     (tmp_path / "latin").write_bytes(ROW.encode() + b"\n\xfc" + ROW.encode())
     with pytest.raises(UserError, match=r"latin: no text in UTF-8"):
         read_detections(tmp_path / "latin")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(UserError, match=r"there is no file .*missing: check"):
         read_detections(tmp_path / "missing")
 
 

@@ -62,3 +62,8 @@ def test_a_file_that_is_no_text(tmp_path):
     (tmp_path / "map").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="no text in UTF-8"):
         read_label_map(tmp_path / "map")
+
+
+def test_no_file(tmp_path):
+    with pytest.raises(UserError, match=r"there is no file .*l\.pbtxt: check"):
+        read_label_map(tmp_path / "l.pbtxt")

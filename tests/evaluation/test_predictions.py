@@ -195,6 +195,13 @@ def test_a_failed_write_leaves_the_old_file(result, tmp_path, monkeypatch, write
     assert path.read_bytes() != old and [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
+def test_a_place_below_a_file(tmp_path):
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "table.csv"
+    with pytest.raises(UserError, match=rf"^{path} cannot be written: "):
+        write_csv(pd.DataFrame({"a": [1]}), path)
+
+
 # Several labels
 
 

@@ -32,10 +32,26 @@ def test_both_kinds_in_one_list(tmp_path, capsys):
 
 def test_mistakes_are_told_in_a_sentence(tmp_path, capsys):
     (tmp_path / "b.json").write_text(json.dumps(COCO))
-    for file, fps, said in (
-        ("b.json", "24", "none of the 1 boxes lies at a whole second"),
-        ("none.xml", "25", "No such"),
+    before = (tmp_path / "b.json").read_bytes()
+    for file, fps, out, said in (
+        ("b.json", "24", "o.csv", "none of the 1 boxes lies at a whole second"),
+        ("none.xml", "25", "o.csv", f"there is no file {tmp_path / 'none.xml'}"),
+        ("none.json", "25", "o.csv", f"there is no file {tmp_path / 'none.json'}"),
+        ("b.csv", "25", "o.csv", "b.csv should end in .json (COCO's) or .xml (CVAT's)"),
+        *(
+            ("b.json", fps, "o.csv", f"the frame rate {fps} must be more than 0 and")
+            for fps in ("0", "-1", "nan", "inf")
+        ),
+        ("b.json", "25", "b.json/o.csv", "b.json is not a folder; give --out another place"),
+        ("b.json", "25", "b.json", "b.json is read, and would be overwritten: give --out another name"),
     ):
-        assert convert_boxes.main([str(tmp_path / file), "--fps", fps, "--out", str(tmp_path / "o.csv")]) == 2
-        assert said in capsys.readouterr().err
-    assert not (tmp_path / "o.csv").exists()
+        assert convert_boxes.main([str(tmp_path / file), "--fps", fps, "--out", str(tmp_path / out)]) == 2
+        err = capsys.readouterr().err
+        assert said in err and err.startswith("error: ") and err.count("\n") == 1
+    assert not (tmp_path / "o.csv").exists() and (tmp_path / "b.json").read_bytes() == before
+
+
+def test_the_folder_is_made(tmp_path):
+    (tmp_path / "b.json").write_text(json.dumps(COCO))
+    assert convert_boxes.main([str(tmp_path / "b.json"), "--fps", "25", "--out", str(tmp_path / "new" / "o.csv")]) == 0
+    assert (tmp_path / "new" / "o.csv").exists()

@@ -143,7 +143,8 @@ def test_mistakes_end_in_one_sentence_and_write_nothing(state, tmp_path: Path, c
             "incomplete.pyth: there is no blocks.1.attn.proj.weight, without which",
         ),
         ((source, "/proc/x.safetensors"), "/proc/x.safetensors cannot be written: "),
-        ((source, tmp_path / "file" / "out.safetensors"), f"{tmp_path / 'file'}"),
+        ((source, tmp_path / "file" / "out.safetensors"), f"{tmp_path / 'file'} is not a folder; give OUT another"),
+        ((source, tmp_path), "should end in .safetensors"),
     ):
         assert convert(*arguments) == 2
         err = capsys.readouterr().err

@@ -79,7 +79,7 @@ def test_as_a_command(files):
     (files / "d.csv").unlink()
     done = subprocess.run(command, cwd=files, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: [Errno 2] No such file or directory: 'd.csv'\n"
+    assert done.stderr == "error: there is no file d.csv: check its name and folder\n"
 
 
 def test_scores_and_files(files, run):
@@ -144,10 +144,17 @@ def test_empty_detections_score_0_with_a_reason(files, run):
 
 
 def test_no_truth_is_no_number(files, run):
-    (files / "g.csv").write_text("")
-    status, out, _ = run("--json", "m.json")
-    assert status == 0 and "mAP@0.5IOU none %" in out and "note: there are no annotated boxes" in out
-    assert json.loads((files / "m.json").read_text())["map"] is None
+    for text, reason in (
+        ("", "there are no annotated boxes"),
+        (
+            TRUTH.splitlines()[-1],
+            "none of the 1 annotated boxes can be scored: 0 have actions that the label map lacks, 1 are at excluded seconds",
+        ),
+    ):
+        (files / "g.csv").write_text(text)
+        said = f"g.csv leaves nothing to score against: {reason}; check --groundtruth, --labelmap and --exclusions"
+        assert run("--json", "m.json") == (2, "", f"error: {said}\n")
+    assert not (files / "m.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -174,9 +181,15 @@ def test_bad_arguments(files, run):
     (files / "folder").mkdir()
     for arguments, said in (
         (("--iou", "50"), "thresholds of IoU must be more than 0 and at most 1, not 50.0"),
-        (("--groundtruth", "none.csv"), "No such file or directory: 'none.csv'"),
-        (("--detections", "folder"), "Is a directory: 'folder'"),
-        (("--json", "g.csv/m.json"), "g.csv"),
+        (("--groundtruth", "none.csv"), "there is no file none.csv: check its name and folder"),
+        *((([option, "folder"]), "folder is a folder: give the file that is meant") for option in FILES[::2]),
+        (("--output", "g.csv"), "g.csv cannot be written: g.csv is not a folder; give --output another place"),
+        (
+            ("--json", "g.csv/m.json"),
+            "g.csv/m.json cannot be written: g.csv is not a folder; give --json another place",
+        ),
+        (("--curves", "d.csv"), "d.csv is read, and would be overwritten: give --curves another name"),
+        (("--classes", "folder"), "folder cannot be written: it is a folder; give --classes the name of a file"),
     ):
         status, out, err = run(*arguments)
         assert (status, out) == (2, "") and err.startswith("error: ") and said in err and len(err.splitlines()) == 1
