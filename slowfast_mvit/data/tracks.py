@@ -110,10 +110,10 @@ def read_coco(path: Path) -> Iterator[TrackBox]:
         UserError: no JSON; with place, id and key of the entry, for what is missing or of another kind, and for images and
             categories that are not there.
     """
+    with reading(path):
+        content = path.read_bytes()
     try:
-        with reading(path):
-            text = path.read_text(encoding="utf-8-sig")
-        stored = json.loads(text)
+        stored = json.loads(content)
     except ValueError as error:
         raise UserError(f"{path} is not a JSON file: {error}") from error
     if not isinstance(stored, dict) or not {"images", "annotations", "categories"} <= stored.keys():

@@ -93,9 +93,19 @@ def test_bad_coco(coco, changes, message):
         list(read_coco(coco(**changes)))
 
 
+def test_a_byte_order_mark(coco):
+    path = coco()
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert len(list(read_coco(path))) == 2
+
+
 def test_other_json(tmp_path):
-    for text, message in (("[1]", "should be a JSON object with images"), ("{", "is not a JSON file")):
-        (tmp_path / "a.json").write_text(text)
+    for text, message in (
+        ("[1]", "should be a JSON object with images"),
+        ("{", "is not a JSON file"),
+        ("\xff", "is not a JSON file"),
+    ):
+        (tmp_path / "a.json").write_text(text, encoding="latin-1")
         with pytest.raises(UserError, match=message):
             list(read_coco(tmp_path / "a.json"))
 

@@ -35,8 +35,8 @@ def test_mistakes_are_told_in_a_sentence(tmp_path, capsys):
     before = (tmp_path / "b.json").read_bytes()
     for file, fps, out, said in (
         ("b.json", "24", "o.csv", "none of the 1 boxes lies at a whole second"),
-        ("none.xml", "25", "o.csv", f"there is no file {tmp_path / 'none.xml'}"),
-        ("none.json", "25", "o.csv", f"there is no file {tmp_path / 'none.json'}"),
+        ("none.xml", "25", "o.csv", f"error: there is no file {tmp_path / 'none.xml'}: check"),
+        ("none.json", "25", "o.csv", f"error: there is no file {tmp_path / 'none.json'}: check"),
         ("b.csv", "25", "o.csv", "b.csv should end in .json (COCO's) or .xml (CVAT's)"),
         *(
             ("b.json", fps, "o.csv", f"the frame rate {fps} must be more than 0 and")
