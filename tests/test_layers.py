@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = "slowfast_mvit"
-LAYER_0 = {"ops", "batches", "errors"}
+LAYER_0 = {"ops", "batches", "pictures", "errors"}
 LAYER_1 = {"models", "data", "evaluation", "weights", "config"}
 MAY_IMPORT = {
     **dict.fromkeys(LAYER_0, LAYER_0),
