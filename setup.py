@@ -32,6 +32,8 @@ setup(
         "safetensors",
         "matplotlib",
         "pillow",
+        # The reference scoring of COCO, its mask codes, and the only reading of its annotations that all agree on.
+        "pycocotools>=2.0.8",  # the first that numpy 2 loads
     ],
     extras_require={
         "test": [
