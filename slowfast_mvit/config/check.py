@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 from slowfast_mvit.config.check_ava import AVA_RULES
 from slowfast_mvit.config.check_baselines import BASELINE_RULES
+from slowfast_mvit.config.check_coco import COCO_RULES
 from slowfast_mvit.config.check_images import IMAGE_RULES, used_datasets
 from slowfast_mvit.config.check_mvit import MVIT_RULES, Rule
 from slowfast_mvit.config.keys import get_value, range_problem
@@ -213,14 +214,14 @@ def _steps(config: Config) -> Iterator[str]:
             "steps_with_relative_lrs needs one factor for each step"
         )
     elif steps[0] != 0:
-        yield f"SOLVER.STEPS: the first step is {steps[0]:g}; it must be epoch 0"
+        yield f"SOLVER.STEPS: the first is {steps[0]:g}; it must be 0, the beginning"
     elif any(after <= before for before, after in itertools.pairwise(steps)):
         yield f"SOLVER.STEPS: {', '.join(f'{step:g}' for step in steps)} must grow from each step to the next"
 
 
 def _warmup(config: Config) -> Iterator[str]:
     warmup, epochs = config.SOLVER.WARMUP_EPOCHS, config.SOLVER.MAX_EPOCH
-    if config.TRAIN.ENABLE and warmup > epochs:
+    if config.TRAIN.ENABLE and not config.SOLVER.MAX_STEPS and warmup > epochs:
         yield f"SOLVER.WARMUP_EPOCHS: {warmup:g} is more than SOLVER.MAX_EPOCH {epochs}"
 
 
@@ -361,6 +362,7 @@ RULES: Mapping[Rule, tuple[str, ...]] = MappingProxyType(
         _warmup: (
             "TRAIN.ENABLE",
             "SOLVER.MAX_EPOCH",
+            "SOLVER.MAX_STEPS",
             "SOLVER.WARMUP_EPOCHS",
         ),
         _nesterov: (
@@ -375,5 +377,6 @@ RULES: Mapping[Rule, tuple[str, ...]] = MappingProxyType(
         **BASELINE_RULES,
         **IMAGE_RULES,
         **AVA_RULES,
+        **COCO_RULES,
     }
 )

@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from slowfast_mvit.config.check_mvit import Rule, num_axes
 from slowfast_mvit.config.schema import Config
+from slowfast_mvit.config.schema_model import DETECTOR_ARCHS
 
 IMAGE_SETS = frozenset({"imagenet", "coco"})
 
@@ -21,7 +22,7 @@ def images_or_video(config: Config) -> str:
     It is asked for when a job starts, since a config that only describes a model names no data set.
     """
     used = used_datasets(config)
-    takes_images = config.MODEL.ARCH == "mvit" and num_axes(config) == 2
+    takes_images = config.MODEL.ARCH in ("mvit", *DETECTOR_ARCHS) and num_axes(config) == 2
     wrong = sorted(used - IMAGE_SETS if takes_images else used & IMAGE_SETS)
     if not wrong:
         return ""

@@ -1,9 +1,10 @@
-"""Rules about MViT's keys; they say nothing where MODEL.ARCH is another network."""
+"""Rules about MViT's keys; they say nothing where MODEL.ARCH is another network than it, or a detector on it."""
 
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
 from slowfast_mvit.config.schema import Config
+from slowfast_mvit.config.schema_model import DETECTOR_ARCHS
 
 Rule = Callable[[Config], Iterator[str]]
 
@@ -14,12 +15,12 @@ def num_axes(config: Config) -> int:
 
 
 def _is_mvit(config: Config) -> bool:
-    return config.MODEL.ARCH == "mvit"
+    return config.MODEL.ARCH in ("mvit", *DETECTOR_ARCHS)
 
 
 def _one_crop_size(config: Config) -> Iterator[str]:
     train, test = config.DATA.TRAIN_CROP_SIZE, config.DATA.TEST_CROP_SIZE
-    if _is_mvit(config) and train != test:
+    if config.MODEL.ARCH == "mvit" and train != test:
         yield (
             f"DATA.TEST_CROP_SIZE: {test} differs from DATA.TRAIN_CROP_SIZE {train}, and MViT's position tables have "
             f"one size; set both to {train} or both to {test}"

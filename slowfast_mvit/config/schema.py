@@ -8,11 +8,13 @@ strides) is computed by whoever needs it, never written back. "(ours)" marks key
 from dataclasses import dataclass
 
 from slowfast_mvit.config.keys import Key, key, keys_of
+from slowfast_mvit.config.schema_coco import Coco
 from slowfast_mvit.config.schema_model import Detection, Model, Mvit
 
 __all__ = [
     "Aug",
     "Ava",
+    "Coco",
     "Config",
     "Data",
     "DataLoader",
@@ -242,10 +244,20 @@ class Solver:
     LR_POLICY: str = key("cosine", "Course of the rate", choices=("cosine", "steps_with_relative_lrs"))
     COSINE_END_LR: float = key(0.0, "Rate at the end of cosine", at_least=0)
     COSINE_AFTER_WARMUP: bool = key(False, "Cosine starts at the end of the warm-up instead of at epoch 0")
-    STEPS: tuple[float, ...] = key((), "Epochs at which steps_with_relative_lrs changes, the first 0", at_least=0)
+    STEPS: tuple[float, ...] = key(
+        (),
+        "Epochs, or with MAX_STEPS optimizer steps, at which steps_with_relative_lrs changes, the first 0",
+        at_least=0,
+    )
     LRS: tuple[float, ...] = key((), "Factors of BASE_LR from each of STEPS on", at_least=0)
-    MAX_EPOCH: int = key(300, "Epochs of training", at_least=1)
+    MAX_EPOCH: int = key(300, "Epochs of training; unused with MAX_STEPS", at_least=1)
+    MAX_STEPS: int = key(
+        0,
+        "Optimizer steps of training, the last epoch cut short, which the rate follows; 0: by MAX_EPOCH (ours)",
+        at_least=0,
+    )
     WARMUP_EPOCHS: float = key(0.0, "Epochs of linear warm-up", at_least=0)
+    WARMUP_STEPS: int = key(0, "Optimizer steps of linear warm-up, with MAX_STEPS (ours)", at_least=0)
     WARMUP_START_LR: float = key(0.01, "Rate at the start of the warm-up", at_least=0)
     OPTIMIZING_METHOD: str = key("sgd", "Optimizer; mt_adamw is read as adamw", choices=("sgd", "adam", "adamw"))
     MOMENTUM: float = key(0.9, "Momentum of sgd", at_least=0)
@@ -375,6 +387,7 @@ class Config:
     DISTRIBUTED: Distributed = Distributed()
     DETECTION: Detection = Detection()
     AVA: Ava = Ava()
+    COCO: Coco = Coco()
     TENSORBOARD: Tensorboard = Tensorboard()
 
 

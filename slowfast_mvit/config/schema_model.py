@@ -19,6 +19,9 @@ BASELINE_ARCHS = (
     "csn_r101",
 )
 
+# Detectors of objects in images, on the backbone that the section MVIT describes.
+DETECTOR_ARCHS = ("mask_rcnn", "cascade_mask_rcnn")
+
 
 @dataclass(frozen=True)
 class Model:
@@ -26,8 +29,9 @@ class Model:
 
     ARCH: str = key(
         "mvit",
-        "What is built: MViT by the section MVIT, or PyTorchVideo's network of that name (PySlowFast's default: slowfast)",
-        choices=("mvit", *BASELINE_ARCHS),
+        "What is built: MViT by the section MVIT, a detector on it, or PyTorchVideo's network of that name (PySlowFast's "
+        "default: slowfast)",
+        choices=("mvit", *BASELINE_ARCHS, *DETECTOR_ARCHS),
     )
     MODEL_NAME: str = key("MViT", "No effect here: MODEL.ARCH says what is built (PySlowFast's default: SlowFast)")
     NUM_CLASSES: int = key(400, "Outputs of the head", at_least=1)

@@ -132,7 +132,7 @@ def found(overrides: str) -> list[str]:
         ),
         (
             "SOLVER.LR_POLICY=steps_with_relative_lrs;SOLVER.STEPS=[5, 10];SOLVER.LRS=[1, 0.1]",
-            "SOLVER.STEPS: the first step is 5; it must be epoch 0",
+            "SOLVER.STEPS: the first is 5; it must be 0, the beginning",
         ),
         (
             "SOLVER.LR_POLICY=steps_with_relative_lrs;SOLVER.STEPS=[0, 10, 10];SOLVER.LRS=[1, 0.1, 0.01]",

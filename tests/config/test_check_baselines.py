@@ -4,10 +4,10 @@ import pytest
 
 from slowfast_mvit.config.check_baselines import LEAST_FRAMES, LEAST_SIDE
 from slowfast_mvit.config.load import ConfigError, load_config_text
-from slowfast_mvit.config.schema_model import BASELINE_ARCHS
+from slowfast_mvit.config.schema_model import BASELINE_ARCHS, DETECTOR_ARCHS
 from slowfast_mvit.models import baselines
 
-NAMES = ", ".join(f"'{name}'" for name in ("mvit", *BASELINE_ARCHS))
+NAMES = ", ".join(f"'{name}'" for name in ("mvit", *BASELINE_ARCHS, *DETECTOR_ARCHS))
 
 
 def found(*overrides):
