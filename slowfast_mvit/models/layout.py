@@ -27,6 +27,7 @@ class Architecture:
         pool_kv_stride: key and value stride of block 0; it shrinks with every query stride (never under 1).
             ``None`` leaves keys and values unpooled, but for the blocks of ``pool_kv_strides``.
         pool_kv_strides: ``(block, stride per axis)`` pairs, for key and value strides spelt out; not with ``pool_kv_stride``.
+        pool_kv_mul: ``(block, factor)`` pairs: the key and value stride of that block alone is so many times the usual.
         pool_kernel: kernel of all pools; ``None`` derives it from each stride (stride + 1, or 1).
         pool_mode: ``conv`` (learned, with a norm), ``avg`` or ``max`` (without).
         pool_norm_eps: of the norms after pools; PyTorchVideo's MViTv1 has 1e-5, all others 1e-6 as everywhere else.
@@ -58,6 +59,7 @@ class Architecture:
     pool_q_stride: tuple[tuple[int, Axes], ...] = ()
     pool_kv_stride: Axes | None = None
     pool_kv_strides: tuple[tuple[int, Axes], ...] = ()
+    pool_kv_mul: tuple[tuple[int, int], ...] = ()
     pool_kernel: Axes | None = None
     pool_mode: str = "conv"
     pool_norm_eps: float = 1e-6
@@ -167,7 +169,7 @@ def plan_blocks(arch: Architecture, drop_path_rate: float = 0.0) -> tuple[BlockS
         )
     dim_mul = _per_block(arch.dim_mul, arch.depth + 1)
     head_mul = _per_block(arch.head_mul, arch.depth + 1)
-    q_strides, kv_strides = dict(arch.pool_q_stride), dict(arch.pool_kv_strides)
+    q_strides, kv_strides, kv_mul = dict(arch.pool_q_stride), dict(arch.pool_kv_strides), dict(arch.pool_kv_mul)
     sides = plan_windows(arch)
     dim, heads, grid, kv_stride = arch.embed_dim, arch.num_heads, patch_grid(arch), arch.pool_kv_stride
     specs = []
@@ -181,6 +183,8 @@ def plan_blocks(arch: Architecture, drop_path_rate: float = 0.0) -> tuple[BlockS
         if kv_stride is not None and q_stride is not None:
             kv_stride = tuple(max(kv // q, 1) for kv, q in zip(kv_stride, q_stride, strict=True))
         block_kv_stride = kv_strides.get(i) if kv_stride is None else kv_stride
+        if block_kv_stride is not None:
+            block_kv_stride = tuple(stride * kv_mul.get(i, 1) for stride in block_kv_stride)
         window = _window(i, sides[i], q_stride, block_kv_stride, shifted=arch.windows == "shifted" and i % 2 == 1)
         specs.append(
             BlockSpec(
@@ -261,7 +265,7 @@ def plan_windows(arch: Architecture) -> list[int | None]:
         )
     blocks: list[int | None] = [sides[stage] for stage in stages]
     if arch.windows == "hybrid":
-        for block in _last_blocks(arch, stages)[-3:]:
+        for block in stage_ends(arch)[-3:]:
             blocks[block] = None
     return blocks
 
@@ -272,8 +276,9 @@ def _stages(arch: Architecture) -> list[int]:
     return [sum(start <= block for start in starts - {0}) for block in range(arch.depth)]
 
 
-def _last_blocks(arch: Architecture, stages: Sequence[int]) -> list[int]:
+def stage_ends(arch: Architecture) -> list[int]:
     """Last block of every stage; a model of one stage (ViT) counts as four equal ones."""
+    stages = _stages(arch)
     if stages[-1] == 0:
         return [arch.depth * (quarter + 1) // 4 - 1 for quarter in range(4)]
     return [block for block in range(arch.depth) if block + 1 == arch.depth or stages[block + 1] > stages[block]]

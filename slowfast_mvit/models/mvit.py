@@ -5,16 +5,14 @@ Parameters carry the official names (SlowFast and mvit), so that published weigh
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from slowfast_mvit.models.abspos import position_rows, position_tables
-from slowfast_mvit.models.block import LAYER_NORM_EPS, MultiscaleBlock
+from slowfast_mvit.models.block import LAYER_NORM_EPS
 from slowfast_mvit.models.heads import ClassifierHead
-from slowfast_mvit.models.layout import Architecture, Axes, plan_blocks
-from slowfast_mvit.models.stem import PatchEmbed
+from slowfast_mvit.models.layout import Architecture, Axes
+from slowfast_mvit.models.trunk import Trunk
 
 
-class MViT(nn.Module):
+class MViT(Trunk):
     """Multiscale Vision Transformer (arXiv 2112.01526, section 4; version 1: arXiv 2104.11227).
 
     Maps images [B, C, H, W] or video [B, C, T, H, W] (float, normalised) to logits [B, num_classes]. Any extent that
@@ -43,56 +41,20 @@ class MViT(nn.Module):
         head_init_scale: float = 1.0,
         checkpoint_activations: bool = False,
     ) -> None:
-        super().__init__()
-        self.arch = arch
+        super().__init__(
+            arch,
+            in_channels=in_channels,
+            drop_path_rate=drop_path_rate,
+            checkpoint_activations=checkpoint_activations,
+        )
         self.num_classes = num_classes
-        self.checkpoint_activations = checkpoint_activations
-        specs = plan_blocks(arch, drop_path_rate)
-        self.patch_embed = PatchEmbed(arch, in_channels)
-        self.cls_token = nn.Parameter(torch.empty(1, 1, arch.embed_dim)) if arch.cls_token else None
-        self.position_names = tuple(position_tables(arch))
-        for name, shape in position_tables(arch).items():
-            self.register_parameter(name, nn.Parameter(torch.empty(shape)))
-        self.blocks = nn.ModuleList(MultiscaleBlock(spec, arch) for spec in specs)
-        self.norm = nn.LayerNorm(specs[-1].dim_out, eps=LAYER_NORM_EPS)
-        self.head = ClassifierHead(specs[-1].dim_out, num_classes, dropout_rate)
-        self.reset_parameters(init, head_init_scale)
-
-    @torch.no_grad()
-    def reset_parameters(self, init: str = "official", head_init_scale: float = 1.0) -> None:
-        """Give all parameters their initial values.
-
-        ``official`` is SlowFast's rule for video and mvit's for images. Both draw weights and position tables from a
-        normal of std 0.02 truncated at +-2; SlowFast's also sets the biases of linear layers and norms to 0.02 and draws
-        the convolutions, which mvit leaves at the framework's default.
-
-        ``xavier`` draws linear layers by their fan (Xavier uniform) and leaves convolutions at the framework's default:
-        with a width of 32, a deviation of 0.02 is so small that training stands still for the first thousands of steps.
-        """
-        if init not in ("official", "xavier"):
-            raise ValueError(f"init is {init!r}; it must be official or xavier")
-        official, video = init == "official", len(self.arch.input_size) == 3
-        bias = 0.02 if video else 0.0
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                if official:
-                    nn.init.trunc_normal_(module.weight, std=0.02)
-                else:
-                    nn.init.xavier_uniform_(module.weight)
-                if module.bias is not None:
-                    nn.init.constant_(module.bias, bias)
-            elif isinstance(module, nn.LayerNorm):
-                nn.init.ones_(module.weight)
-                nn.init.constant_(module.bias, bias)
-            elif isinstance(module, nn.Conv2d | nn.Conv3d) and video and official:
-                nn.init.trunc_normal_(module.weight, std=0.02)
-        for name, parameter in self.named_parameters():
-            if "rel_pos" in name and self.arch.rel_pos_zero_init:
-                nn.init.zeros_(parameter)
-            elif "rel_pos" in name or name == "cls_token" or name in self.position_names:
-                nn.init.trunc_normal_(parameter, std=0.02)
-        self.head.projection.weight.mul_(head_init_scale)
-        self.head.projection.bias.mul_(head_init_scale)
+        width = self.specs[-1].dim_out
+        self.norm = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
+        self.head = ClassifierHead(width, num_classes, dropout_rate)
+        self.reset_parameters(init)
+        with torch.no_grad():
+            self.head.projection.weight.mul_(head_init_scale)
+            self.head.projection.bias.mul_(head_init_scale)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits [B, num_classes]."""
@@ -101,20 +63,9 @@ class MViT(nn.Module):
 
     def forward_tokens(self, x: Tensor) -> tuple[Tensor, Axes]:
         """Tokens [B, prefix + N, dim] after the last block, before the last norm, and their grid."""
-        if x.dim() != len(self.arch.input_size) + 2:
-            wanted = "video [B, C, T, H, W]" if len(self.arch.input_size) == 3 else "images [B, C, H, W]"
-            raise ValueError(f"this model takes {wanted}, and not a tensor of shape {list(x.shape)}")
-        tokens, grid = self.patch_embed(x)
-        if self.cls_token is not None:
-            tokens = torch.cat((self.cls_token.expand(tokens.shape[0], -1, -1), tokens), dim=1)
-        if self.position_names:
-            tables = {name: self.get_parameter(name) for name in self.position_names}
-            tokens = tokens + position_rows(tables, self.arch, grid).to(tokens.dtype)
+        tokens, grid = self.embed(x)
         for block in self.blocks:
-            if self.checkpoint_activations and self.training:
-                tokens, grid = checkpoint(block, tokens, grid, use_reentrant=False)
-            else:
-                tokens, grid = block(tokens, grid)
+            tokens, grid = self.run_block(block, tokens, grid)
         return tokens, grid
 
     def pool_tokens(self, tokens: Tensor) -> Tensor:
