@@ -33,6 +33,8 @@ setup(
         "safetensors",
         "matplotlib",
         "pillow",
+        # Reads COCO's annotation files, of 450 MB, in seconds and without an object for each of their numbers.
+        "msgspec",
         # The reference scoring of COCO, its mask codes, and the only reading of its annotations that all agree on.
         "pycocotools>=2.0.8",  # the first that numpy 2 loads
     ],

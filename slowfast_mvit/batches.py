@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from slowfast_mvit.pictures import DetectionBatch
+
 Label = int | np.ndarray  # the number of a video's class, or bool [classes] where it may have several
 
 
@@ -198,7 +200,7 @@ class AvaBatch:
         return replace(self, **{f.name: getattr(self, f.name).pin_memory() for f in fields(self)})
 
 
-BatchT = TypeVar("BatchT", ClipBatch, AvaBatch)
+BatchT = TypeVar("BatchT", ClipBatch, AvaBatch, DetectionBatch)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from slowfast_mvit.batches import AvaBatch, BatchT, ClipBatch
 from slowfast_mvit.engine.distributed import World
 from slowfast_mvit.engine.parallel import communicating, gradient_norm
 from slowfast_mvit.ops.randomness import step_rng, step_seed
+from slowfast_mvit.pictures import DetectionBatch
 
-GivenBatch = TypeVar("GivenBatch", ClipBatch, AvaBatch, contravariant=True)
+GivenBatch = TypeVar("GivenBatch", ClipBatch, AvaBatch, DetectionBatch, contravariant=True)
 
 
 class Trainable(Protocol[GivenBatch]):
