@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from slowfast_mvit.batches import AvaBatch, AvaViews, ClipBatch, UnreadableVideo, VideoViews
 from slowfast_mvit.build.data import has_split, single_tests
@@ -32,14 +32,18 @@ from slowfast_mvit.engine.rounds import SECONDS, Rounds
 from slowfast_mvit.engine.stopping import StopRequest
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.evaluation.ava_views import BoxResult
+from slowfast_mvit.evaluation.coco_found import ObjectResult
+from slowfast_mvit.evaluation.coco_views import ViewsBatch
 from slowfast_mvit.evaluation.journal import Journal
 from slowfast_mvit.evaluation.metrics import in_words
 from slowfast_mvit.evaluation.multiview import MultiViewResult, ViewProtocol
 from slowfast_mvit.evaluation.predictions import unreadable_table, write_csv, write_json
+from slowfast_mvit.pictures import DetectionViews
 from slowfast_mvit.weights.load import load_weights
 from slowfast_mvit.weights.report import log_report
 
 _LOG = logging.getLogger(__name__)
+AnyViews = VideoViews | AvaViews | DetectionViews
 _LESS_MEMORY = "lower TEST.BATCH_SIZE, or set MODEL.PRECISION bfloat16"
 
 
@@ -47,7 +51,7 @@ _LESS_MEMORY = "lower TEST.BATCH_SIZE, or set MODEL.PRECISION bfloat16"
 class Tested:
     """Scores of the videos that could be read, and the others with their causes."""
 
-    result: MultiViewResult | BoxResult
+    result: MultiViewResult | BoxResult | ObjectResult
     unreadable: tuple[UnreadableVideo, ...]
 
 
@@ -281,7 +285,7 @@ def evaluate_videos(
     batches = kind.batches(rounds.between(readable), batch_size)
 
     @torch.inference_mode()
-    def predict(batch: ClipBatch | AvaBatch) -> Tensor:
+    def predict(batch: ClipBatch | AvaBatch | ViewsBatch) -> Any:
         world.at(f"{title}, video {int(batch.video_index[-1]) + 1} of {len(videos)}")
         return kind.predict(model, batch)
 
@@ -325,8 +329,8 @@ def _gathered(world: World, evaluator: Any, rows: list[Any], unreadable: list[Un
 
 
 def _readable(
-    items: Iterable[VideoViews | AvaViews | UnreadableVideo], videos: LabelledList, unreadable: list[UnreadableVideo]
-) -> Iterator[VideoViews | AvaViews]:
+    items: Iterable[AnyViews | UnreadableVideo], videos: LabelledList, unreadable: list[UnreadableVideo]
+) -> Iterator[AnyViews]:
     """Videos that could be read; the others are logged and put on the list."""
     for item in items:
         if isinstance(item, UnreadableVideo):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from slowfast_mvit.batches import TrainPass
 from slowfast_mvit.data.watchdog import WatchedDataset
@@ -35,11 +35,11 @@ class ToTest:
     """What a test is given.
 
     Attributes:
-        items: what the list is of, "videos" or "key frames".
+        items: what the list is of, "videos", "key frames" or "images".
         if_unreadable: what becomes of those that cannot be read, for a message.
         dataset: of these items.
         batches: batches of at most so many views, on the device, of items.
-        predict: probabilities [B or R, classes] of a batch.
+        predict: what the model says of a batch: probabilities [B or R, classes], or detections of each image.
         evaluator: joins them; takes the indices of the only items that come, or None for all.
         rows: type of what evaluators tell each other of finished items.
         metrics: of a result, in percent.
@@ -50,7 +50,7 @@ class ToTest:
     if_unreadable: str
     dataset: WatchedDataset
     batches: Callable[[Iterable[Any], int], Iterator[Any]]
-    predict: Callable[[nn.Module, Any], Tensor]
+    predict: Callable[[nn.Module, Any], Any]
     evaluator: Callable[[np.ndarray | None], Any]
     rows: type[Any]
     metrics: Callable[[Any], Mapping[str, float]]

@@ -15,6 +15,7 @@ from slowfast_mvit.data.clips import SampleKey
 from slowfast_mvit.data.watchdog import Roll, Stalled, WatchedDataset, attended
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.ops.randomness import epoch_order
+from slowfast_mvit.pictures import DetectionViews
 
 _LOG = logging.getLogger(__name__)
 
@@ -138,7 +139,7 @@ def training_passes(
 
 def views_of(
     dataset: WatchedDataset, videos: Sequence[int], *, num_workers: int, timeout: float = 0.0
-) -> Generator[VideoViews | AvaViews | UnreadableVideo, None, None]:
+) -> Generator[VideoViews | AvaViews | DetectionViews | UnreadableVideo, None, None]:
     """These videos of the set with all their views, one at a time and in order. Close it, and its workers end.
 
     Batches are made of views later, on the device. Arguments are those of :func:`training_passes`.

@@ -4,10 +4,10 @@ import logging
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from slowfast_mvit.batches import BatchT
@@ -19,7 +19,6 @@ from slowfast_mvit.engine.memory import out_of_memory
 from slowfast_mvit.engine.optimizer import set_learning_rate
 from slowfast_mvit.engine.step import (
     FitPlan,
-    GivenBatch,
     Mine,
     Ours,
     Trainable,
@@ -33,10 +32,16 @@ from slowfast_mvit.ops.schedule import Schedule
 _LOG = logging.getLogger(__name__)
 
 
-class Evaluator(Protocol[GivenBatch]):
-    """What testing needs of an evaluator."""
+Viewed = TypeVar("Viewed")
+Given = TypeVar("Given", contravariant=True)
+Predicted = TypeVar("Predicted")
+Scores = TypeVar("Scores", contravariant=True)
 
-    def add(self, batch: GivenBatch, scores: Tensor) -> None:
+
+class Evaluator(Protocol[Given, Scores]):
+    """What testing needs of an evaluator: it takes batches with what a model says of them."""
+
+    def add(self, batch: Given, scores: Scores, /) -> None:
         """Count a batch."""
 
 
@@ -227,7 +232,10 @@ def fit(
 
 @torch.inference_mode()
 def evaluate(
-    predict: Callable[[BatchT], Tensor], batches: Iterable[BatchT], evaluator: Evaluator[BatchT], bar: ProgressBar
+    predict: Callable[[Viewed], Predicted],
+    batches: Iterable[Viewed],
+    evaluator: Evaluator[Viewed, Predicted],
+    bar: ProgressBar,
 ) -> None:
     """Give every batch's prediction to the evaluator. ``predict`` runs a model that its owner has put in eval mode."""
     for batch in batches:

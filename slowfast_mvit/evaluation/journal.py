@@ -1,8 +1,8 @@
 """Finished videos of a test on the disk, so that a test that was cut off goes on from them.
 
 Every few seconds each rank puts the rows of the videos that it has finished since into a file of its own, a part: the SHA-256
-of what follows, then an NPZ of its rows (:class:`multiview.VideoRows`, :class:`ava_views.BoxScores`). Its name begins with the
-key of the test, which stands for everything that scores depend on.
+of what follows, then an NPZ of its rows (:class:`multiview.VideoRows`, :class:`ava_views.BoxScores`,
+:class:`coco_found.ObjectRows`). Its name begins with the key of the test, which stands for everything that scores depend on.
 """
 
 import contextlib
@@ -12,18 +12,27 @@ import logging
 import os
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from slowfast_mvit.errors import UserError
-from slowfast_mvit.evaluation.ava_views import BoxEvaluator
-from slowfast_mvit.evaluation.multiview import MultiViewEvaluator, VideoRows
+from slowfast_mvit.evaluation.multiview import VideoRows
 from slowfast_mvit.evaluation.predictions import write_whole
 
 _LOG = logging.getLogger(__name__)
 _SUFFIX = ".part"
 _DIGEST_BYTES = hashlib.sha256().digest_size
+
+
+class Finishing(Protocol):
+    """An evaluator, as a journal needs it."""
+
+    def finished(self) -> np.ndarray:
+        """Indices int64 of the videos that are finished, ascending."""
+
+    def rows(self, videos: np.ndarray, /) -> Any:
+        """What is known of some of them: a dataclass of arrays."""
 
 
 class Journal:
@@ -55,7 +64,7 @@ class Journal:
             )
         return [rows for path in mine if (rows := _read(path, self._rows)) is not None]
 
-    def keep(self, evaluator: MultiViewEvaluator | BoxEvaluator) -> None:
+    def keep(self, evaluator: Finishing) -> None:
         """Write the videos that ``evaluator`` has finished since this was last called.
 
         Raises:

@@ -26,3 +26,8 @@ def test_several_labels():
     # Class 0 is ranked right, class 1 is in both, and no video has class 2.
     assert metrics == {"map": pytest.approx(100.0)}
     assert in_words(metrics_of(result([[False, False, True], [True, False, False]]))) == "mAP 50.00 %"
+
+
+def test_words_of_objects() -> None:
+    assert in_words({"box_ap": 48.3, "box_ap50": 70.0, "mask_ap": float("nan")}) == "box AP 48.30 %"
+    assert in_words({"box_ap": float("nan"), "num_images": 3}) == "no score"
