@@ -16,6 +16,7 @@ from slowfast_mvit.weights.files import read_weights
 from slowfast_mvit.weights.formats import OWN_NAMES, detect_format, known_format, pool_norm_eps, to_official
 from slowfast_mvit.weights.grids import grids_of
 from slowfast_mvit.weights.inflate import inflate
+from slowfast_mvit.weights.places import is_of_classifiers, place_of
 from slowfast_mvit.weights.report import LoadReport, of_another_model, other_classes, other_convolutions, other_table
 from slowfast_mvit.weights.resize import adapt, is_convolution, is_table
 from slowfast_mvit.weights.table import PUBLISHED
@@ -45,11 +46,16 @@ def load_weights(
     inflated into a video model; the head keeps the values it has where the classes are others. The norms after pools get the
     epsilon of PyTorchVideo's MViTv1 with its weights.
 
+    A detector takes a classifier's weights into its backbone, and begins all else anew; of the classifier its class token, last
+    norm and head are dropped.
+
     Args:
-        model: receives the weights. It is left as it was if anything is raised.
+        model: receives the weights. It is left as it was if anything is raised. A detector names the tensors that depend on
+            the classes in ``head_names``; the head of any other model is its last linear layer.
         source: a file, a URL (fetched once and kept), or a state dict, bare or in its publisher's container.
         inflation: rule for image weights in a video model, see :func:`slowfast_mvit.weights.inflate.inflate`.
-        min_share: the share of the backbone's parameters, by number of elements, that must arrive, 0 to 1. Unless it is 0,
+        min_share: the share of the parameters outside of the head (of a detector's backbone, where the weights are a
+            classifier's), by number of elements, that must arrive, 0 to 1. Unless it is 0,
             no tensor of another shape is left out, except the head's: that is another model's file, and not a short one.
         new_head: allow a head of other classes.
         strict: demand every tensor of the model and know every tensor of the source, the head included; inflate nothing.
@@ -76,11 +82,20 @@ def load_weights(
             "the model is on the meta device, which holds no numbers: make it on another one (model.to_empty)"
         )
     state, form = _official(unwrap(content, name), own, name)
-    inflated_state, inflated = inflate(state, own, inflation)
+    place = place_of(own)
+    state, planned = place.below(state), place.below(own)
+    inflated_state, inflated = inflate(state, planned, inflation)
     if strict and inflated:
         raise UserError(f"{name} holds image weights: a test, or a run that goes on, needs this model's own")
-    state, changed = adapt(inflated_state, own, grids_of(model))
-    head = _head_names(model)
+    state, changed = adapt(inflated_state, planned, grids_of(place.module(model)))
+    anew = place.begun_anew(state, own)
+    if strict and anew:
+        raise UserError(
+            f"{name} holds a classifier's weights: a test, or a run that goes on, needs this detector's own"
+        )
+    dropped = [key for key in state if is_of_classifiers(key) and key not in planned] if anew else []
+    state = dict(zip(place.back(state, own), state.values(), strict=True))
+    head = tuple(getattr(model, "head_names", ())) if place.gives_maps else _head_names(model)
     fresh = _fresh_head(state, own, head)
     refused_head = fresh if strict or not new_head else ()
     fresh = () if refused_head else fresh
@@ -92,14 +107,16 @@ def load_weights(
         source=name,
         format=form,
         loaded=tuple(key for key in known if key in fits),
-        missing=tuple(k for k in own if k not in state and k not in fresh and not k.endswith(_COUNTER)),
-        unexpected=tuple(key for key in state if key not in own),
+        missing=tuple(k for k in own if not (k in state or k in fresh or k in anew or k.endswith(_COUNTER))),
+        unexpected=tuple(key for key in state if key not in own and key not in dropped),
         other_shape=tuple(key for key in known if key not in fits),
-        resized=tuple(key for key in changed if not is_convolution(key)),
-        squeezed=tuple(key for key in changed if is_convolution(key)),
+        resized=tuple(place.back([key for key in changed if not is_convolution(key)], own)),
+        squeezed=tuple(place.back([key for key in changed if is_convolution(key)], own)),
         kept_head=fresh,
+        begun_anew=anew,
+        dropped=tuple(dropped),
         inflated=tuple(inflated),
-        share=_share(model, fits, head),
+        share=_share(model, fits, {*head, *anew}),
         note=_NOTE.format(eps=eps) if other_norms else "",
     )
     if refused_head and (not strict or {*report.other_shape, *report.missing} == set(refused_head)):
@@ -113,9 +130,10 @@ def load_weights(
     model.load_state_dict({key: state[key] for key in report.loaded}, strict=False)
     for norm in other_norms:
         norm.eps = eps
-    arch: Any = getattr(model, "arch", None)
+    mvit = place.module(model)
+    arch: Any = getattr(mvit, "arch", None)
     if other_norms and arch is not None:  # which tells of them
-        setattr(model, "arch", replace(arch, pool_norm_eps=eps))  # noqa: B010
+        setattr(mvit, "arch", replace(arch, pool_norm_eps=eps))  # noqa: B010
     return report
 
 
@@ -193,8 +211,8 @@ def _fresh_head(state: Mapping[str, Tensor], own: Mapping[str, Tensor], head: It
     return tuple(head) if same_features and any(theirs != ours for theirs, ours in pairs) else ()
 
 
-def _share(model: nn.Module, loaded: set[str], head: Iterable[str]) -> float:
-    sizes = {name: parameter.numel() for name, parameter in model.named_parameters() if name not in set(head)}
+def _share(model: nn.Module, loaded: set[str], others: set[str]) -> float:
+    sizes = {name: parameter.numel() for name, parameter in model.named_parameters() if name not in others}
     return sum(size for name, size in sizes.items() if name in loaded) / max(sum(sizes.values()), 1)
 
 

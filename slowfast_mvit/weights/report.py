@@ -8,12 +8,13 @@ from torch import Tensor
 
 _LOG = logging.getLogger(__name__)
 
+_OF_DETECTORS = ("begun anew", "dropped")  # lines of the report that are there for detectors alone
 _SHOWN = 3  # names in a line of the report
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What came of loading weights; all names are the model's, except those of ``unexpected``.
+    """What came of loading weights; all names are the model's, except those of ``unexpected`` and ``dropped``.
 
     Attributes:
         source: file, URL or what the caller called it.
@@ -25,6 +26,8 @@ class LoadReport:
         resized: position tables that were resized.
         squeezed: kernels that gained or lost a time axis of one frame, with all their numbers.
         kept_head: tensors of the head that keep the values they had, because the source has other classes.
+        begun_anew: tensors of a detector that keep the values they had, because the source is a classifier's.
+        dropped: tensors of that classifier for which a detector has no use.
         inflated: tensors that were given a time axis, and temporal tables set to zero, because the source is an image model's.
         share: of the backbone's parameters that were loaded, by number of elements, 0 to 1.
         note: what was changed in the model besides its tensors; empty where nothing was.
@@ -39,13 +42,16 @@ class LoadReport:
     resized: tuple[str, ...] = ()
     squeezed: tuple[str, ...] = ()
     kept_head: tuple[str, ...] = ()
+    begun_anew: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
     inflated: tuple[str, ...] = ()
     share: float = 0.0
     note: str = ""
 
     @property
     def is_complete(self) -> bool:
-        """Whether every tensor of the model has a value from the source, but for a head of other classes."""
+        """Whether every tensor of the model that the source could have has its value: a head of other classes is not its own,
+        nor what a detector has beyond a classifier."""
         return not self.missing and not self.other_shape
 
     @property
@@ -59,12 +65,16 @@ class LoadReport:
             ("resized", self.resized),
             ("inflated", self.inflated),
             ("kept: other classes", self.kept_head),
+            ("begun anew", self.begun_anew),
+            ("dropped", self.dropped),
             ("missing", self.missing),
             ("other shape", self.other_shape),
             ("unexpected", self.unexpected),
         ]
         lines = [f"weights of {self.source} ({self.format} names), {self.share:.1%} of the backbone's parameters"]
         for title, names in rows:
+            if title in _OF_DETECTORS and not names:
+                continue
             shown = "" if title == "loaded" else ", ".join(names[:_SHOWN]) + ", ..." * (len(names) > _SHOWN)
             lines.append(f"  {title:<19}{len(names):>5}  {shown}".rstrip())
         return "\n".join([*lines, *([f"  note: {self.note}"] if self.note else [])])
