@@ -12,6 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from slowfast_mvit.build.bad_videos import BadVideos
+from slowfast_mvit.build.length import ends_epoch, num_epochs
 from slowfast_mvit.build.model import build_model
 from slowfast_mvit.build.run import RunFolder
 from slowfast_mvit.config.load import dump_config
@@ -156,7 +157,7 @@ class TrainingCourse:
     def after_epoch(self, position: Position, means: dict[str, float]) -> None:
         """Checkpoint and validate, in this order, so that a validation that is cut off costs nothing but itself."""
         epoch, train = position.epoch + 1, self.config.TRAIN
-        last = epoch == self.config.SOLVER.MAX_EPOCH
+        last = epoch == num_epochs(self.config, position.steps_per_epoch)
         validates = self.validate is not None and (last or epoch % train.EVAL_PERIOD == 0)
         if not self.history.is_trained(epoch):
             self.history.add(epoch, means)
@@ -211,13 +212,13 @@ class TrainingCourse:
         return [checkpoint_path(folder, best[0] - 1, self.config.TASK, sharded=way) for way in (False, True) if best]
 
     def _path(self, position: Position) -> Path:
-        whole = position.step == position.steps_per_epoch
+        whole = ends_epoch(self.config, position)
         done, step = (position.epoch, 0) if whole else (position.epoch - 1, position.step)
         sharded = is_sharded(self.model)
         return checkpoint_path(self.folder.checkpoints, done, self.config.TASK, step=step, sharded=sharded)
 
     def _content(self, position: Position) -> dict[str, Any]:
-        whole = position.step == position.steps_per_epoch
+        whole = ends_epoch(self.config, position)
         content = {
             "epoch": position.epoch if whole else position.epoch - 1,
             "model_state": bare(self.model).state_dict(),

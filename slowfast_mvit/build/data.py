@@ -63,6 +63,8 @@ def has_split(config: Config, split: str) -> bool:
     """Whether the dataset has a list or a folder of that split."""
     if dataset_of(config, split) == "imagenet":
         return has_image_split(config, split)
+    if dataset_of(config, split) == "coco":
+        return bool(config.COCO.TRAIN_ANNOTATIONS if split == "train" else config.COCO.VAL_ANNOTATIONS)
     if dataset_of(config, split) == "ava":
         return bool(config.AVA.GROUNDTRUTH_FILE) or split != "val"
     root = Path(config.DATA.PATH_TO_DATA_DIR)
@@ -147,7 +149,7 @@ _ALL_CLIP_NUMBERS = (1, 3, 5, 7, 10)  # what PySlowFast tests for NUM_ENSEMBLE_V
 
 def single_tests(config: Config) -> tuple[Config, ...]:
     """One config per number of clips that the test asks for; each has that number as its NUM_ENSEMBLE_VIEWS."""
-    if config.TEST.DATASET in ("imagenet", "ava"):
+    if config.TEST.DATASET in ("imagenet", "ava", "coco"):
         return (config,)
     test = config.TEST
     asked = _ALL_CLIP_NUMBERS if test.NUM_ENSEMBLE_VIEWS < 0 else (test.NUM_ENSEMBLE_VIEWS,)

@@ -10,6 +10,7 @@ from torch import nn
 from slowfast_mvit.config.keys import get_value
 from slowfast_mvit.config.schema import Config, all_keys
 from slowfast_mvit.data.ava import AvaList
+from slowfast_mvit.data.coco import CocoList
 from slowfast_mvit.data.imagenet import ImageList
 from slowfast_mvit.data.lists import VideoList
 from slowfast_mvit.engine.distributed import World
@@ -19,7 +20,7 @@ from slowfast_mvit.evaluation.multiview import ViewProtocol
 
 _FORMAT = "1"  # changes when the same settings give other scores
 # With the protocol, all that scores follow from; batch size, workers and ranks are not among them.
-_KEYS = ("MODEL.", "MVIT.", "DATA.", "TEST.DATASET", "TEST.SAVE_PROBABILITIES", "DETECTION.")
+_KEYS = ("MODEL.", "MVIT.", "DATA.", "TEST.DATASET", "TEST.SAVE_PROBABILITIES", "DETECTION.", "RCNN.")
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Fingerprint:
 def fingerprint_of(
     config: Config,
     weights: str,
-    videos: VideoList | ImageList | AvaList,
+    videos: VideoList | ImageList | AvaList | CocoList,
     protocol: ViewProtocol | BoxProtocol,
     precision: str,
 ) -> Fingerprint:
@@ -69,7 +70,7 @@ def check_same(fingerprint: Fingerprint, world: World) -> None:
             )
 
 
-def check_same_lists(lists: Mapping[str, VideoList | ImageList | AvaList | None], world: World) -> None:
+def check_same_lists(lists: Mapping[str, VideoList | ImageList | AvaList | CocoList | None], world: World) -> None:
     """Raise UserError on all ranks if one sees another list of some name than rank 0, or none; steps would not be the same."""
     if world.size == 1:
         return
@@ -83,11 +84,15 @@ def check_same_lists(lists: Mapping[str, VideoList | ImageList | AvaList | None]
             )
 
 
-def _hash_list(videos: VideoList | ImageList | AvaList) -> str:
+def _hash_list(videos: VideoList | ImageList | AvaList | CocoList) -> str:
     """A hash over paths, names and labels, and over the frames that the list gives one by one."""
     files: list[str | bytes]
     if isinstance(videos, ImageList):
         files, arrays = [*videos.roots], [videos.root_of, videos.files, videos.labels]
+    elif isinstance(videos, CocoList):
+        files = [videos.folder, videos.source]
+        sizes = [videos.heights, videos.widths]
+        arrays = [videos.files, videos.ids, *sizes, videos.ends, videos.boxes, videos.box_labels, videos.category_ids]
     elif isinstance(videos, AvaList):
         arrays = [
             videos.videos.paths,

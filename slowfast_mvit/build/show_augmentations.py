@@ -37,9 +37,10 @@ def augmentation_sheet(config: Config) -> Image.Image:
         UserError, VideoError: what the user can mend; a video that cannot be read.
     """
     refuse_unbuilt(config)
-    if config.TRAIN.DATASET == "ava":
+    if config.TRAIN.DATASET in ("ava", "coco"):
         raise UserError(
-            "TRAIN.DATASET ava: there is no picture of clips with boxes, which are cropped and mirrored alone"
+            f"TRAIN.DATASET {config.TRAIN.DATASET}: there is no picture of what has boxes, which is cropped, "
+            "resized and mirrored alone"
         )
     videos = videos_of(config, "train")
     dataset = train_clips(config, videos)

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from slowfast_mvit.build.length import ends_epoch
 from slowfast_mvit.build.run import RunFolder
 from slowfast_mvit.config.keys import get_value
 from slowfast_mvit.config.load import load_config_text
@@ -35,7 +36,7 @@ _TRAINING_KEYS = (
     "MODEL.", "MVIT.", "SOLVER.", "AUG.", "MIXUP.", "RNG_SEED", "TRAIN.DATASET", "TRAIN.BATCH_SIZE", "TRAIN.ACCUMULATE_STEPS",
     "DATA.NUM_FRAMES", "DATA.SAMPLING_RATE", "DATA.TARGET_FPS", "DATA.TRAIN_", "DATA.INV_UNIFORM_SAMPLE", "DATA.RANDOM_FLIP",
     "DATA.MEAN", "DATA.STD", "DATA.MULTI_LABEL", "DATA.IN22", "DETECTION.", "AVA.TRAIN_", "AVA.DETECTION_SCORE_THRESH",
-    "AVA.IMG_PROC_BACKEND", "AVA.FIRST_SECOND",
+    "AVA.IMG_PROC_BACKEND", "AVA.FIRST_SECOND", "RCNN.", "COCO.TRAIN_", "COCO.MAX_SIDE", "COCO.CROP_", "COCO.JITTER_",
 )  # fmt: skip
 
 
@@ -112,10 +113,12 @@ def load_start(config: Config, folder: RunFolder, model: nn.Module, world: World
     if world.is_main:
         _LOG.info("going on after %s from %s", in_words(position), path)
     history = History(content.get("history", ()))
-    if position.step == position.steps_per_epoch:  # only then are the metrics of these weights
+    if ends_epoch(config, position):  # only then are the metrics of these weights
         metrics = read_metrics(folder.epochs, position.epoch + 1)
         if metrics:
             history.validated(position.epoch + 1, metrics)
+    else:  # an epoch that was the last, cut short, and is gone on with
+        history.forget(position.epoch + 1)
     return Start(content, str(path), position, history, path if in_parts and is_sharded_folder(path) else None)
 
 

@@ -16,12 +16,14 @@ from slowfast_mvit.build.data import has_split, step_plan
 from slowfast_mvit.build.evaluate import evaluate_videos
 from slowfast_mvit.build.fingerprint import check_same_lists
 from slowfast_mvit.build.kinds import AnyList, list_of, protocol_of, to_test, to_train
+from slowfast_mvit.build.length import is_over, num_epochs
 from slowfast_mvit.build.model import build_model
 from slowfast_mvit.build.precision import precision_of
 from slowfast_mvit.build.run import RunFolder
 from slowfast_mvit.build.start import average_of, load_start, position_in, restore_training
 from slowfast_mvit.config.load import dump_config
 from slowfast_mvit.config.schema import Config
+from slowfast_mvit.data.coco import CocoList
 from slowfast_mvit.data.imagenet import ImageList
 from slowfast_mvit.data.lists import LabelledList
 from slowfast_mvit.data.loader import StepPlan, StepSampler, training_passes
@@ -73,7 +75,7 @@ def run_training(config: Config, device: torch.device, world: World = World()) -
     _announce(config, model, videos, plan, precision, device, world, position)
     if world.is_main:
         write_json({name: number for number, name in enumerate(videos.label_names) if name}, folder.labels)
-        if not _is_over(config, position):
+        if not is_over(config, position):
             folder.config.write_text(dump_config(config), encoding="utf-8")
     bad_videos = BadVideos(videos, config.DATA.MAX_BAD_VIDEOS)
     sampler = StepSampler(
@@ -81,7 +83,8 @@ def run_training(config: Config, device: torch.device, world: World = World()) -
         seed=config.RNG_SEED,
         first_epoch=position.epoch,
         first_step=position.step,
-        num_epochs=config.SOLVER.MAX_EPOCH,
+        num_epochs=num_epochs(config, plan.steps_per_epoch),
+        num_steps=config.SOLVER.MAX_STEPS,
         rank=world.rank,
     )
     passes = training_passes(
@@ -120,7 +123,7 @@ def run_training(config: Config, device: torch.device, world: World = World()) -
             optimizer,
             schedule_of(config, plan),
             FitPlan(
-                num_epochs=config.SOLVER.MAX_EPOCH,
+                num_epochs=num_epochs(config, plan.steps_per_epoch),
                 steps_per_epoch=plan.steps_per_epoch,
                 passes_per_step=plan.passes_per_step,
                 clips_per_step=plan.videos_per_step * config.AUG.NUM_SAMPLE,
@@ -130,6 +133,7 @@ def run_training(config: Config, device: torch.device, world: World = World()) -
                 log_period=config.LOG_PERIOD,
                 explosion_factor=config.TRAIN.KILL_LOSS_EXPLOSION_FACTOR,
                 max_skipped=config.TRAIN.MAX_SKIPPED_STEPS,
+                num_steps=config.SOLVER.MAX_STEPS,
             ),
             device=device,
             log=log,
@@ -170,15 +174,15 @@ def learning_rate_factor(config: Config, plan: StepPlan) -> float:
 
 
 def schedule_of(config: Config, plan: StepPlan) -> Schedule:
-    """The learning rate at each fractional epoch."""
+    """The learning rate at each fractional epoch, or with SOLVER.MAX_STEPS at each number of steps."""
     solver, factor = config.SOLVER, learning_rate_factor(config, plan)
     return make_schedule(
         solver.LR_POLICY,
         base=solver.BASE_LR * factor,
-        max_epoch=solver.MAX_EPOCH,
+        max_epoch=solver.MAX_STEPS or solver.MAX_EPOCH,
         end=solver.COSINE_END_LR * factor,
         warmup_start=solver.WARMUP_START_LR * factor,
-        warmup_epochs=solver.WARMUP_EPOCHS,
+        warmup_epochs=solver.WARMUP_STEPS if solver.MAX_STEPS else solver.WARMUP_EPOCHS,
         cosine_after_warmup=solver.COSINE_AFTER_WARMUP,
         steps=solver.STEPS,
         factors=solver.LRS,
@@ -198,7 +202,13 @@ def _optimizer(config: Config, model: nn.Module) -> Optimizer:
             no_decay_names=no_decay_names,
         )
     else:
-        groups = parameter_groups(model, solver.WEIGHT_DECAY, no_decay_1d=no_decay_1d, no_decay_names=no_decay_names)
+        groups = parameter_groups(
+            model,
+            solver.WEIGHT_DECAY,
+            no_decay_1d=no_decay_1d,
+            no_decay_names=no_decay_names,
+            no_decay_norms=solver.ZERO_WD_NORM,
+        )
     return make_optimizer(
         solver.OPTIMIZING_METHOD,
         groups,
@@ -208,12 +218,6 @@ def _optimizer(config: Config, model: nn.Module) -> Optimizer:
         betas=(solver.BETAS[0], solver.BETAS[1]),
         lars=solver.LARS_ON,
     )
-
-
-def _is_over(config: Config, position: Position) -> bool:
-    """Whether all epochs are trained."""
-    whole = position.step == position.steps_per_epoch
-    return position.epoch + whole >= config.SOLVER.MAX_EPOCH
 
 
 def _announce(
@@ -228,36 +232,41 @@ def _announce(
 ) -> None:
     if not world.is_main:
         return
-    if _is_over(config, position):
-        _LOG.info("all %d epochs are trained already: nothing to do", config.SOLVER.MAX_EPOCH)
+    if is_over(config, position):
+        _LOG.info("all %d epochs are trained already: nothing to do", num_epochs(config, plan.steps_per_epoch))
         return
     parameters = sum(parameter.numel() for parameter in model.parameters())
     clips = plan.videos_per_step * config.AUG.NUM_SAMPLE
     rate = config.SOLVER.BASE_LR * learning_rate_factor(config, plan)
     _LOG.info(
         "training %s, %.1f M parameters, on %s in %s: %d %s from %s, global batch %d %s, scaled LR %.3g, "
-        "epochs %d to %d of %d steps",
+        "epochs %d to %d of %d steps%s",
         config.MODEL.ARCH,
         parameters / 1e6,
         device if world.size == 1 else f"{world.size} x {device.type}",
         precision,
         len(videos),
-        "images" if isinstance(videos, ImageList) else "videos",
+        "images" if isinstance(videos, ImageList | CocoList) else "videos",
         videos.source,
         clips,
-        "images" if isinstance(videos, ImageList) else "clips",
+        "images" if isinstance(videos, ImageList | CocoList) else "clips",
         rate,
         position.epoch + 1 + (position.step == position.steps_per_epoch),
-        config.SOLVER.MAX_EPOCH,
+        num_epochs(config, plan.steps_per_epoch),
         plan.steps_per_epoch,
+        f", up to step {config.SOLVER.MAX_STEPS}" if config.SOLVER.MAX_STEPS else "",
     )
 
 
 def _val_videos(config: Config, label_names: tuple[str, ...], world: World) -> AnyList | None:
     """The val split, or None where the dataset has none."""
     if has_split(config, "val"):
-        return list_of(config, "val", label_names)
-    if world.is_main:
+        videos = list_of(config, "val", label_names)
+        if not isinstance(videos, CocoList) or videos.annotated:
+            return videos
+        if world.is_main:
+            _LOG.info("%s has no annotations: training without validation", videos.source)
+    elif world.is_main:
         _LOG.info("%s has no val split: training without validation", config.DATA.PATH_TO_DATA_DIR)
     return None
 

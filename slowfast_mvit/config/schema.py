@@ -266,6 +266,9 @@ class Solver:
     BETAS: tuple[float, ...] = key((0.9, 0.999), "Betas of adam and adamw", at_least=0, lengths=(2,))
     WEIGHT_DECAY: float = key(1e-4, "Weight decay", at_least=0)
     ZERO_WD_1D_PARAM: bool = key(False, "No weight decay on biases, norms and other one-dimensional parameters")
+    ZERO_WD_NORM: bool = key(
+        False, "No weight decay on norms; biases of other layers decay, as in detectron2's recipes (ours)"
+    )
     CLIP_GRAD_VAL: float | None = key(None, "Clip each gradient to this size; goes before CLIP_GRAD_L2NORM", above=0)
     CLIP_GRAD_L2NORM: float | None = key(None, "Scale gradients down to this norm over all parameters", above=0)
     LARS_ON: bool = key(False, "Scale rates per layer by weight over gradient norm, times 0.001")

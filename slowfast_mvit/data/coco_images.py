@@ -1,7 +1,7 @@
 """Images with objects as datasets: a training image with boxes and masks, a test image at every size of the test."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ LEAST_SIDE = 1e-5  # pixels; a box that is narrower after a crop has vanished (d
 class Recipe(Protocol):
     """How training images are placed."""
 
-    boxes_of_masks: bool
+    boxes_of_masks: ClassVar[bool]
 
     def draw(self, height: int, width: int, rng: np.random.Generator) -> Placement:
         """The placement of one image of that size."""

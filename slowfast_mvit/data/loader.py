@@ -64,24 +64,35 @@ class StepPlan:
 class StepSampler(Sampler[list[SampleKey]]):
     """The samples of every forward pass of one rank from (epoch, step) on, through the last epoch; some may have none.
 
-    One sampler for the whole training keeps the workers busy across epochs; a resumed run starts in the middle.
+    With ``num_steps`` the last epoch ends where so many steps of the training are done. One sampler for the whole training keeps
+    the workers busy across epochs; a resumed run starts in the middle.
     """
 
     def __init__(
-        self, plan: StepPlan, *, seed: int, first_epoch: int, first_step: int, num_epochs: int, rank: int = 0
+        self,
+        plan: StepPlan,
+        *,
+        seed: int,
+        first_epoch: int,
+        first_step: int,
+        num_epochs: int,
+        num_steps: int = 0,
+        rank: int = 0,
     ) -> None:
         self.plan = plan
         self.seed = seed
         self.first_epoch = first_epoch
         self.first_step = first_step
         self.num_epochs = num_epochs
+        self.num_steps = num_steps
         self.rank = rank
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
         plan = self.plan
         for epoch in range(self.first_epoch, self.num_epochs):
             order = epoch_order(self.seed, epoch, plan.num_videos)
-            for step in range(self.first_step if epoch == self.first_epoch else 0, plan.steps_per_epoch):
+            left = self.num_steps - epoch * plan.steps_per_epoch if self.num_steps else plan.steps_per_epoch
+            for step in range(self.first_step if epoch == self.first_epoch else 0, min(plan.steps_per_epoch, left)):
                 videos = order[step * plan.videos_per_step : (step + 1) * plan.videos_per_step]
                 for part in np.array_split(videos, plan.passes_per_step):
                     yield [SampleKey(epoch, int(index)) for index in part[self.rank :: plan.num_ranks]]

@@ -33,6 +33,10 @@ class History:
             {_VALIDATION + name: value for name, value in metrics.items()}
         )
 
+    def forget(self, epoch: int) -> None:
+        """Drop what is known of an epoch."""
+        self.rows.pop(epoch, None)
+
     def is_trained(self, epoch: int) -> bool:
         """Whether the epoch has means of its training."""
         return any(name != "epoch" and not name.startswith(_VALIDATION) for name in self.rows.get(epoch, {}))

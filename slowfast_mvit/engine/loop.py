@@ -66,6 +66,11 @@ class Position:
     recent_losses: tuple[float, ...] = ()
     sums: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def steps_done(self) -> int:
+        """Steps of the training up to here."""
+        return self.epoch * self.steps_per_epoch + self.step
+
 
 class Course(Protocol):
     """What goes on around the steps of a training. Every rank has one; what is asked at a step is asked of all of them."""
@@ -126,7 +131,7 @@ def fit(
         passes: what this rank does in the forward passes of all steps in order, beginning at ``start``; None where it has no
             clip.
         optimizer: its learning rate is set before each step.
-        schedule: learning rate at a fractional epoch.
+        schedule: learning rate at a fractional epoch, or where ``plan`` counts steps at a number of steps.
         plan: see :class:`FitPlan`.
         device: where batches go.
         log: receives a line every ``log_period`` steps.
@@ -145,25 +150,25 @@ def fit(
     clock = Clock(start.sums.get("seconds", 0.0))
     watch = LossWatch(plan.explosion_factor, start.recent_losses)
     stream = clock.waiting(passes)
-    total, skipped, sums = plan.num_epochs * plan.steps_per_epoch, start.skipped, dict(start.sums)
+    total, skipped, sums = plan.total_steps, start.skipped, dict(start.sums)
     position = start
     for epoch in range(start.epoch, plan.num_epochs):
-        first = start.step if epoch == start.epoch else 0
+        first, end = start.step if epoch == start.epoch else 0, plan.steps_in(epoch)
         if not first:
             watch.start_epoch()
             clock.start_epoch()
             sums = {}
         bar = ProgressBar(
             f"epoch {epoch + 1}/{plan.num_epochs}",
-            plan.steps_per_epoch,
+            end,
             first,
             plain_every=plan.log_period,
             shown=world.is_main,
         )
         model.train()
-        for step in range(first, plan.steps_per_epoch):
+        for step in range(first, end):
             number = epoch * plan.steps_per_epoch + step
-            rate = schedule(epoch + step / plan.steps_per_epoch)
+            rate = schedule(plan.moment(epoch, step))
             set_learning_rate(optimizer, rate)
             world.at(f"step {number + 1}")
             with out_of_memory(device):
@@ -200,7 +205,7 @@ def fit(
             sums["seconds"] = clock.epoch_seconds
             clock.count(ours.num_clips, ours.waited)
             bar.advance(**{name: f"{value:.4g}" for name, value in ours.means.items()}, wait=f"{clock.wait_share:.0%}")
-            if (step + 1) % plan.log_period == 0 or step + 1 == plan.steps_per_epoch:
+            if (step + 1) % plan.log_period == 0 or step + 1 == end:
                 log.write(
                     "train",
                     epoch=epoch + 1,
@@ -217,16 +222,16 @@ def fit(
             if ours.stop:
                 bar.close()
                 course.stop(position)
-            if ours.checkpoint and not skipped and step + 1 < plan.steps_per_epoch:
+            if ours.checkpoint and not skipped and step + 1 < end:
                 course.save(position)
         bar.close()
         # One may be bad luck; after more, the weights would be saved in ruins. Where a signal has had them saved, they are.
-        if skipped > 1 and not scaler.is_enabled() and first < plan.steps_per_epoch:
+        if skipped > 1 and not scaler.is_enabled() and first < end:
             raise UserError(
                 f"the last {skipped} steps, up to the end of epoch {epoch + 1}, were left out because something was not "
                 "finite: lower SOLVER.BASE_LR or clip gradients (SOLVER.CLIP_GRAD_L2NORM); the last checkpoint is intact"
             )
-        course.after_epoch(position, _means(sums, schedule(epoch + 1 - 1 / plan.steps_per_epoch)))
+        course.after_epoch(position, _means(sums, schedule(plan.moment(epoch, end - 1))))
         clock.restart()
 
 

@@ -17,11 +17,17 @@ from slowfast_mvit.engine.sharded import read_moments
 from slowfast_mvit.errors import UserError
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+_OTHER_NORMS = (nn.LayerNorm, nn.GroupNorm)
 _TRUST, _TINY = 0.001, 1e-8  # of LARS, as in PySlowFast
 
 
 def parameter_groups(
-    model: nn.Module, weight_decay: float, *, no_decay_1d: bool, no_decay_names: Iterable[str] = ()
+    model: nn.Module,
+    weight_decay: float,
+    *,
+    no_decay_1d: bool,
+    no_decay_names: Iterable[str] = (),
+    no_decay_norms: bool = False,
 ) -> list[dict[str, Any]]:
     """Groups of batch normalisation (no decay), with decay, and of all else without, in the official order; no empty ones.
 
@@ -30,20 +36,18 @@ def parameter_groups(
         weight_decay: decay of the second group.
         no_decay_1d: parameters of one dimension (biases and norms) do not decay.
         no_decay_names: nor does any parameter whose name contains one of these.
+        no_decay_norms: nor do weights and biases of layer and group normalisation (detectron2's weight_decay_norm 0).
     """
     words = tuple(no_decay_names)
-    batch_norms = {
-        id(parameter)
-        for module in model.modules()
-        if isinstance(module, _BATCH_NORMS)
-        for parameter in module.parameters(recurse=False)
-    }
+    batch_norms = _parameters_of(model, _BATCH_NORMS)
+    norms_at_rest = _parameters_of(model, _OTHER_NORMS) if no_decay_norms else set()
     normalising: list[Tensor] = []
     decaying: list[Tensor] = []
     resting: list[Tensor] = []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             rests = (no_decay_1d and parameter.dim() == 1) or any(word in name for word in words)
+            rests = rests or id(parameter) in norms_at_rest
             group = normalising if id(parameter) in batch_norms else resting if rests else decaying
             group.append(parameter)
     groups = [
@@ -52,6 +56,16 @@ def parameter_groups(
         {"params": resting, "weight_decay": 0.0, "layer_decay": 1.0, "apply_LARS": True},
     ]
     return [group for group in groups if group["params"]]
+
+
+def _parameters_of(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> set[int]:
+    """The identities of the parameters of the modules of these kinds."""
+    return {
+        id(parameter)
+        for module in model.modules()
+        if isinstance(module, kinds)
+        for parameter in module.parameters(recurse=False)
+    }
 
 
 def layer_decay_groups(

@@ -32,6 +32,7 @@ class FitPlan:
 
     Attributes:
         num_epochs, steps_per_epoch: length.
+        num_steps: of the whole training, where it is measured in steps: the last epoch is cut short. 0: all of its epochs.
         passes_per_step, clips_per_step: forward passes that make a step, and the clips in all of them, of all ranks.
         seed: of everything random inside a step.
         clip_grad_value, clip_grad_norm: gradient clipping by value or by L2 norm; the value has priority.
@@ -51,6 +52,20 @@ class FitPlan:
     log_period: int = 10
     explosion_factor: float = 0.0
     max_skipped: int = 20
+    num_steps: int = 0
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole training."""
+        return self.num_steps or self.num_epochs * self.steps_per_epoch
+
+    def steps_in(self, epoch: int) -> int:
+        """Steps of an epoch (from 0): fewer in the last one of a training that is measured in steps."""
+        return max(0, min(self.steps_per_epoch, self.total_steps - epoch * self.steps_per_epoch))
+
+    def moment(self, epoch: int, step: int) -> float:
+        """The time of a step (from 0) for the learning rate: in steps where the training is measured in them, else in epochs."""
+        return float(epoch * self.steps_per_epoch + step) if self.num_steps else epoch + step / self.steps_per_epoch
 
 
 @dataclass(frozen=True)
