@@ -51,10 +51,11 @@ setup(
             "types-tqdm",
             "pandas-stubs",
             "submitit",
+            "pyarrow",
         ],
         "tensorboard": ["tensorboard"],
-        # For what is to come: feature files, Slurm, ONNX.
-        "features": ["pyarrow"],
+        "features": ["pyarrow"],  # feature files of tools/predict.py as Parquet
+        # For what is to come: ONNX; and Slurm.
         "slurm": ["submitit"],
         "export": ["onnx", "onnxruntime"],
     },

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from slowfast_mvit.build.model import build_model, create_model, list_models
+    from slowfast_mvit.build.predict import Predictor
     from slowfast_mvit.config.load import load_config
     from slowfast_mvit.weights.class_names import class_names
     from slowfast_mvit.weights.load import load_weights
@@ -19,6 +20,7 @@ import torch as _torch  # noqa: F401
 __version__ = "0.1.0"
 __all__ = [
     "LoadReport",
+    "Predictor",
     "build_model",
     "class_names",
     "create_model",
@@ -30,6 +32,7 @@ __all__ = [
 
 _HOMES = {
     "LoadReport": "slowfast_mvit.weights.report",
+    "Predictor": "slowfast_mvit.build.predict",
     "build_model": "slowfast_mvit.build.model",
     "class_names": "slowfast_mvit.weights.class_names",
     "create_model": "slowfast_mvit.build.model",

@@ -86,6 +86,10 @@ class ClipBatch:
         pinned = {f.name: getattr(self, f.name).pin_memory() for f in fields(self) if f.name != "erasures"}
         return replace(self, **pinned)
 
+    def part(self, start: int, stop: int) -> Self:
+        """The clips from ``start`` to ``stop``, on the same memory."""
+        return replace(self, **{f.name: getattr(self, f.name)[start:stop] for f in fields(self)})
+
 
 @dataclass(frozen=True)
 class TrainItem:
@@ -112,7 +116,7 @@ class TrainItem:
 
 @dataclass(frozen=True)
 class VideoViews:
-    """Everything a test needs of one video, decoded once.
+    """Everything a test needs of one video, decoded once; or the next clips of a video too long to be held at once.
 
     Attributes:
         video_index, label: of the video.
@@ -120,6 +124,7 @@ class VideoViews:
         rows: int64 [K, T]; for each clip the rows of ``frames`` that it consists of.
         seconds: float64 [K, 2]; time of each clip's first and last frame.
         num_missing: frames at the end of the file that could not be decoded and were replaced by the last one that could.
+        first_clip: number of the first of these clips among those of the video.
     """
 
     video_index: int
@@ -128,6 +133,7 @@ class VideoViews:
     rows: Tensor
     seconds: Tensor
     num_missing: int = 0
+    first_clip: int = 0
 
     def __post_init__(self) -> None:
         assert self.frames.dim() == 4 and self.frames.shape[-1] == 3, (

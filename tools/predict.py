@@ -1,68 +1,146 @@
-"""Say what people do in videos of your own: boxes, the actions of everybody in them, and their scores.
+"""Say what happens in videos of your own, or what images show: tables, features, and the labels drawn on them.
 
-python tools/predict.py kitchen.mp4 --cfg runs/mine/config.yaml --weights runs/mine/checkpoints/checkpoint_epoch_00030.pyth \\
-    --boxes boxes.csv --output runs/kitchen --draw
+python tools/predict.py film.mp4 clips/ --model mvitv2_s_16x4 --output runs/film --draw
+python tools/predict.py 'films/**/*.mp4' --weights runs/mine/checkpoints/checkpoint_epoch_00030.pyth --output runs/films
+python tools/predict.py list.csv --cfg configs/SSv2/MVITV2_S_16x4.yaml --weights MViTv2_S_16x4_ssv2.pyth --output runs/list
 
-The boxes are a list as docs/ava.md describes it, or a person detector's: --detector takes a file of weights of torchvision's
-fasterrcnn_resnet50_fpn_v2, and its boxes are written to OUTPUT/boxes.csv.
+INPUT is a file, a folder (all below it), a pattern in quotes, or a list: a .csv or .txt with a path, or path and label, a line.
+The model is named (--model, with its published weights or those of --weights), or of a config (--cfg with --weights), or a
+checkpoint of run_net.py alone (--weights), which holds its config. OUTPUT gets clips.csv and videos.csv.
+
+Videos of up to a minute are seen as in the test, by its views. Longer ones are seen whole, by windows of the length of the
+model's clip, one after the other; --stride makes that faster, --window 0 asks for the test's views whatever the length.
+
+With --boxes or --detector, and a config of a model for boxes: who does what. The boxes are a list as docs/ava.md describes it,
+or a person detector's: --detector takes weights of torchvision's fasterrcnn_resnet50_fpn_v2, and its boxes are written to
+OUTPUT/boxes.csv.
 """
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from slowfast_mvit.build.predict_boxes import predict_boxes, split_words
+from slowfast_mvit.build.predict_clips import Wanted, check_wanted, predict_clips
+from slowfast_mvit.build.predict_model import ReadyModel, config_of_checkpoint, model_of_config, model_of_name
+from slowfast_mvit.build.predict_scores import Looks
 from slowfast_mvit.config.load import load_config
+from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.video import VideoError
 from slowfast_mvit.engine.log import log_to_screen
 from slowfast_mvit.errors import UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Predict; returns the exit status, 2 for a mistake that the user can mend."""
+    """Predict; returns the exit status, 2 for a mistake that the user can mend, or if a file could not be read."""
     parser = _parser()
     args = parser.parse_intermixed_args(argv)
-    videos, overrides = split_words(args.words)
-    if not videos:
-        parser.error("no video is given")
+    inputs, overrides = split_words(args.words)
+    if not inputs:
+        parser.error("no input is given")
     log_to_screen()
     try:
-        test = ["TRAIN.ENABLE", "False", "TEST.ENABLE", "True", "TEST.CHECKPOINT_FILE_PATH", args.weights]
-        config = load_config(args.cfg, [*overrides, *test])
-        predicted = predict_boxes(config, videos, args.output, boxes=args.boxes, detector=args.detector, draw=args.draw)
+        files, problem = (_boxes if args.boxes or args.detector else _clips)(args, inputs, overrides)
     except (UserError, VideoError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
-    for path, content in predicted.files.items():
+    for path, content in files.items():
         print(f"{path}: {content}")
-    if predicted.problem:
-        print(f"error: {predicted.problem}", file=sys.stderr)
-    return 2 if predicted.problem else 0
+    if problem:
+        print(f"error: {problem}", file=sys.stderr)
+    return 2 if problem else 0
+
+
+def _clips(args: argparse.Namespace, inputs: list[str], overrides: list[str]) -> tuple[Mapping[Path, str], str]:
+    """Classify whole clips, or images."""
+    looks = Looks(args.window, args.stride)
+    wanted = Wanted(args.probabilities, args.features, args.layer, args.draw)
+    check_wanted(args.output, inputs, wanted)
+    written = predict_clips(_model(args, overrides), inputs, args.output, looks, wanted)
+    return written.files, written.problem
+
+
+def _boxes(args: argparse.Namespace, inputs: list[str], overrides: list[str]) -> tuple[Mapping[Path, str], str]:
+    """Score people in boxes."""
+    of_clips = ("model", "window", "stride", "probabilities", "features", "layer")
+    given = [f"--{name}" for name in of_clips if getattr(args, name) is not None]
+    if given:
+        raise UserError(f"{', '.join(given)} is for whole clips, and not for boxes: leave it out")
+    predicted = predict_boxes(
+        _config(args, overrides),
+        [Path(path) for path in inputs],
+        args.output,
+        boxes=args.boxes,
+        detector=args.detector,
+        draw=args.draw,
+    )
+    return predicted.files, predicted.problem
+
+
+def _model(args: argparse.Namespace, overrides: list[str]) -> ReadyModel:
+    if args.model is None:
+        return model_of_config(_config(args, overrides))
+    if args.cfg is not None:
+        raise UserError("--model and --cfg both say which model is meant: give one of them")
+    if overrides:
+        raise UserError(f"{overrides[0]} is a key of a config, and --model has none: give --cfg, or leave it out")
+    return model_of_name(args.model, args.weights)
+
+
+def _config(args: argparse.Namespace, overrides: list[str]) -> Config:
+    """The config that is meant, to be tested with the weights."""
+    if args.weights is None:
+        raise UserError("there are no weights: give --weights FILE, or --model NAME for published ones")
+    test = ["TRAIN.ENABLE", "False", "TEST.ENABLE", "True", "TEST.CHECKPOINT_FILE_PATH", args.weights]
+    if args.cfg is None:
+        return config_of_checkpoint(args.weights, [*overrides, *test])
+    return load_config(args.cfg, [*overrides, *test])
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage="%(prog)s VIDEO [VIDEO ...] --cfg FILE.yaml --weights FILE (--boxes BOXES.csv | --detector FILE) "
-        "--output FOLDER [--draw] [KEY VALUE ...]",
+        usage="%(prog)s INPUT [INPUT ...] [--model NAME | --cfg FILE.yaml] [--weights FILE] --output FOLDER [options] "
+        "[KEY VALUE ...]",
     )
-    parser.add_argument("words", nargs="+", metavar="VIDEO", help="video files, then changed keys as NUM_GPUS 0")
-    parser.add_argument("--cfg", required=True, metavar="FILE.yaml", help="config of the model")
-    parser.add_argument("--weights", required=True, metavar="FILE", help="its weights")
-    boxes = parser.add_mutually_exclusive_group(required=True)
+    parser.add_argument("words", nargs="+", metavar="INPUT", help="see above; then changed keys as NUM_GPUS 0")
+    parser.add_argument("--model", metavar="NAME", help="of create_model, as mvitv2_s_16x4")
+    parser.add_argument("--cfg", metavar="FILE.yaml", help="config of the model")
+    parser.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="its weights: a path or URL; with --model also a tag of published ones, as ssv2",
+    )
+    parser.add_argument("--output", required=True, type=Path, metavar="FOLDER", help="is written to")
+    parser.add_argument(
+        "--draw", action="store_true", help="write the files with labels, or boxes and actions, on them, too"
+    )
+    clips = parser.add_argument_group("whole clips and images")
+    clips.add_argument(
+        "--window", type=float, metavar="SECONDS", help="look at videos window by window; 0: as the test does"
+    )
+    clips.add_argument(
+        "--stride", type=float, metavar="SECONDS", help="between the starts of windows; by default they touch"
+    )
+    clips.add_argument("--probabilities", type=Path, metavar="FILE.npz", help="write all probabilities there, too")
+    clips.add_argument(
+        "--features", type=Path, metavar="FILE", help="write features of each clip there, too (.npz or .parquet)"
+    )
+    clips.add_argument(
+        "--layer", metavar="NAME", help="module that gives the features; by default the input of the head"
+    )
+    boxes = parser.add_argument_group("people in boxes").add_mutually_exclusive_group()
     boxes.add_argument(
         "--boxes", type=Path, metavar="BOXES.csv", help="where people are: video,second,x1,y1,x2,y2[,score]"
     )
     boxes.add_argument(
         "--detector", type=Path, metavar="FILE", help="weights of torchvision's fasterrcnn_resnet50_fpn_v2 (COCO)"
     )
-    parser.add_argument("--output", required=True, type=Path, metavar="FOLDER", help="is written to")
-    parser.add_argument("--draw", action="store_true", help="write the videos with boxes and actions on them, too")
     return parser
 
 

@@ -113,11 +113,17 @@ def predict_boxes(
     return Predicted(files, len(scored), problem)
 
 
-def split_words(words: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """Videos, and the list KEY VALUE KEY VALUE ... that follows them: keys are in capitals and do not end as videos do."""
-    is_key = [bool(_KEY.fullmatch(word)) and Path(word).suffix.lower() not in VIDEO_SUFFIXES for word in words]
+def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Inputs, and the list KEY VALUE KEY VALUE ... that follows them.
+
+    Keys are in capitals, do not end as videos do, and are the names of no file or folder here.
+    """
+    is_key = [
+        bool(_KEY.fullmatch(word)) and Path(word).suffix.lower() not in VIDEO_SUFFIXES and not Path(word).exists()
+        for word in words
+    ]
     count = is_key.index(True) if True in is_key else len(words)
-    return [Path(word) for word in words[:count]], list(words[count:])
+    return list(words[:count]), list(words[count:])
 
 
 def _unreadable(keys: AvaList, tested: Tested, listed: Path) -> str:

@@ -1,7 +1,7 @@
-"""A video with boxes and words drawn on its frames, as MP4 or Matroska."""
+"""A video with boxes or words drawn on its frames, as MP4 or Matroska."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +16,6 @@ COLOURS = ((255, 200, 40), (70, 200, 255), (120, 255, 120), (255, 120, 200), (25
 SUFFIXES = (".mp4", ".mkv")
 """Endings of the files that are written, in any case."""
 _CLOCK = Fraction(1, 90_000)  # seconds of a tick: the times of frames are kept, also where they are not evenly spaced
-_AT_ONCE = 64  # frames that are decoded before they are written
 
 
 @dataclass(frozen=True)
@@ -32,48 +31,64 @@ def draw_boxes(frame: np.ndarray, boxes: Sequence[DrawnBox]) -> np.ndarray:
     picture = Image.fromarray(np.ascontiguousarray(frame))
     draw = ImageDraw.Draw(picture)
     height, width = frame.shape[:2]
-    size = max(10, round(min(height, width) / 26))
-    font, thick = ImageFont.load_default(size), max(2, size // 6)
+    thick = max(2, _letter_size(width, height) // 6)
     for number, box in enumerate(boxes):
         colour = COLOURS[number % len(COLOURS)]
         x1, x2 = (round(part * width) for part in box.corners[::2])
         y1, y2 = (round(part * height) for part in box.corners[1::2])
         draw.rectangle((x1, y1, max(x1, x2 - 1), max(y1, y2 - 1)), outline=colour, width=thick)
-        top = y1 + thick
-        for line in box.lines:
-            left = max(0, min(x1 + thick + 2, width - math.ceil(draw.textlength(line, font)) - 2))
-            _, _, right, bottom = draw.textbbox((left, top), line, font)
-            draw.rectangle((left - 2, top, right + 2, bottom + 2), fill=(0, 0, 0))
-            draw.text((left, top), line, colour, font)
-            top = bottom + 2
+        _write_lines(draw, box.lines, x1 + thick + 2, y1 + thick, colour)
     return np.asarray(picture)
 
 
-def write_with_boxes(reader: VideoReader, boxes_at: Callable[[float], Sequence[DrawnBox]], path: Path) -> int:
-    """Write the whole video with the boxes that ``boxes_at`` gives at each time in seconds; returns the number of frames.
+def draw_lines(frame: np.ndarray, lines: Sequence[str]) -> np.ndarray:
+    """A frame uint8 RGB [H, W, 3] with lines of text from its upper left corner down."""
+    picture = Image.fromarray(np.ascontiguousarray(frame))
+    _write_lines(ImageDraw.Draw(picture), lines, 4, 2, COLOURS[0])
+    return np.asarray(picture)
 
-    Frames keep their times and sizes; of an odd width or height the last column or row is left out, as H.264 asks for.
+
+def _letter_size(width: int, height: int) -> int:
+    """Pixels of letters that can be read on a frame of this size."""
+    return max(10, round(min(height, width) / 26))
+
+
+def _write_lines(
+    draw: ImageDraw.ImageDraw, lines: Sequence[str], left: int, top: int, colour: tuple[int, int, int]
+) -> None:
+    """Text on black, moved to the left where it would run out of the picture."""
+    width, height = draw.im.size
+    font = ImageFont.load_default(_letter_size(width, height))
+    for line in lines:
+        start = max(0, min(left, width - math.ceil(draw.textlength(line, font)) - 2))
+        _, _, right, bottom = draw.textbbox((start, top), line, font)
+        draw.rectangle((start - 2, top, right + 2, bottom + 2), fill=(0, 0, 0))
+        draw.text((start, top), line, colour, font)
+        top = math.ceil(bottom) + 2
+
+
+def write_with_boxes(reader: VideoReader, boxes_at: Callable[[float], Sequence[DrawnBox]], path: Path) -> int:
+    """Write the whole video with the boxes that ``boxes_at`` gives at each time in seconds; see :func:`write_drawn`."""
+    return write_drawn(reader, lambda second, frame: draw_boxes(frame, boxes_at(second)), path)
+
+
+def write_drawn(reader: VideoReader, drawn: Callable[[float, np.ndarray], np.ndarray], path: Path) -> int:
+    """Write the whole video as ``drawn`` changes each frame (its second, uint8 RGB [H, W, 3]); returns the number of frames.
+
+    The video is decoded once, and few of its frames are held. Frames keep their times and sizes; of an odd width or height the
+    last column or row is left out, as H.264 asks for.
     """
+    times = reader.timestamps().tolist()
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=reader.fps)
         assert isinstance(stream, av.VideoStream)
         stream.height, stream.width = reader.height // 2 * 2, reader.width // 2 * 2
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = _CLOCK
-        count = 0
-        for second, frame in _frames(reader):
-            drawn = draw_boxes(frame, boxes_at(second))[: stream.height, : stream.width]
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(drawn), format="rgb24")
-            picture.pts, picture.time_base = round(second / _CLOCK), _CLOCK
+        for index, frame in reader.pictures(range(len(times))):
+            shown = drawn(times[index], frame)[: stream.height, : stream.width]
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(shown), format="rgb24")
+            picture.pts, picture.time_base = round(times[index] / _CLOCK), _CLOCK
             container.mux(stream.encode(picture))
-            count += 1
         container.mux(stream.encode())
-    return count
-
-
-def _frames(reader: VideoReader) -> Iterator[tuple[float, np.ndarray]]:
-    """Each frame with its time."""
-    times = reader.timestamps()
-    for start in range(0, len(times), _AT_ONCE):
-        stop = min(start + _AT_ONCE, len(times))
-        yield from zip(times[start:stop].tolist(), reader.frames_at(range(start, stop)), strict=True)
+    return len(times)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from slowfast_mvit.batches import Erasure, TrainItem, UnreadableVideo, VideoViews, label_of
+from slowfast_mvit.batches import Erasure, Label, TrainItem, UnreadableVideo, VideoViews, label_of
 from slowfast_mvit.data.lists import VideoList
 from slowfast_mvit.data.transforms import TrainTransform, frames_to_tensor
 from slowfast_mvit.data.video import VideoError, VideoReader, open_video
@@ -31,6 +31,10 @@ class Sampling(Protocol):
     def target_fps(self) -> float:
         """Frame rate of videos that have none of their own: images, one per frame."""
 
+    @property
+    def clip_seconds(self) -> float:
+        """Length of a clip; 0 where clips are as long as what they are laid over."""
+
     def train_indices(self, video_frames: int, fps: Fraction, rng: np.random.Generator) -> np.ndarray:
         """Frame indices int64 [T] of a random clip."""
 
@@ -46,6 +50,11 @@ class ClipSampling:
     sampling_rate: int
     target_fps: float = 30.0
     use_offset: bool = True
+
+    @property
+    def clip_seconds(self) -> float:
+        """Length of a clip at any frame rate."""
+        return self.num_frames * self.sampling_rate / self.target_fps
 
     def train_indices(self, video_frames: int, fps: Fraction, rng: np.random.Generator) -> np.ndarray:
         """Frame indices int64 [T] of a clip at a random place."""
@@ -65,6 +74,11 @@ class SegmentSampling:
 
     num_frames: int
     target_fps: float = 30.0
+
+    @property
+    def clip_seconds(self) -> float:
+        """0: a clip is as long as its video."""
+        return 0.0
 
     def train_indices(self, video_frames: int, fps: Fraction, rng: np.random.Generator) -> np.ndarray:
         """Frame indices int64 [T], a random one of each part."""
@@ -160,20 +174,34 @@ class MultiViewVideos(Dataset[VideoViews | UnreadableVideo]):
         try:
             with _open(self.videos, index, self.backend, self.sampling.target_fps) as reader:
                 clips = self.sampling.view_indices(reader.num_frames, reader.fps, self.num_clips)
-                needed, rows = np.unique(clips, return_inverse=True)
-                frames = reader.frames_at(needed)
-                times = reader.timestamps()
-                missing = len(reader.missing)
+                seconds = reader.timestamps()[clips[:, [0, -1]]]
+                return read_clips(reader, clips, seconds, index, label_of(self.videos.labels, index))
         except VideoError as error:
             return UnreadableVideo(index, error.path, error.backend, error.cause)
-        return VideoViews(
-            video_index=index,
-            label=label_of(self.videos.labels, index),
-            frames=torch.from_numpy(frames),
-            rows=torch.from_numpy(rows.reshape(clips.shape)),
-            seconds=torch.from_numpy(times[clips[:, [0, -1]]]),
-            num_missing=missing,
-        )
+
+
+def read_clips(reader: VideoReader, clips: np.ndarray, seconds: np.ndarray, index: int, label: Label) -> VideoViews:
+    """The clips of one video, each frame decoded once.
+
+    Args:
+        reader: of the video.
+        clips: int64 [K, T]; frame indices of each clip.
+        seconds: float64 [K, 2]; what is said of each clip's time.
+        index, label: of the video in its list.
+
+    Raises:
+        VideoError: a frame cannot be read.
+    """
+    needed, rows = np.unique(clips, return_inverse=True)
+    frames = reader.frames_at(needed)
+    return VideoViews(
+        video_index=index,
+        label=label,
+        frames=torch.from_numpy(frames),
+        rows=torch.from_numpy(rows.reshape(clips.shape)),
+        seconds=torch.from_numpy(seconds),
+        num_missing=len(reader.missing),
+    )
 
 
 def _open(videos: VideoList, index: int, backend: str, frame_fps: float) -> VideoReader:

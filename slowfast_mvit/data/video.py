@@ -9,6 +9,7 @@ opened where they are used (inside a dataset item), as context managers, and hol
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,6 +20,9 @@ from slowfast_mvit.data.scan_cache import ScanCache
 
 TIME_TOLERANCE = 1e-9
 """Seconds by which a bound of `frames_between` may miss a frame's time through floating-point noise."""
+
+MOST_EARLY = 16
+"""Frames that may come before one that is shown earlier: the most that a codec delays, by reordering, is 16."""
 
 
 class VideoError(Exception):
@@ -96,6 +100,36 @@ class VideoReader(ABC):
             frames[rows.pop(index)] = picture
         assert not rows, f"no picture came for {sorted(rows)}"
         return np.empty((0, self.height, self.width, 3), dtype=np.uint8) if frames is None else frames
+
+    def pictures(self, indices: Sequence[int] | np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """Frames at `indices` (ascending, distinct) one at a time and in that order, as (index, uint8 RGB [H, W, 3]).
+
+        The video is decoded once, and a few frames are held, however many are asked for. What :meth:`frames_at` says of damaged
+        files holds here too; a hole is a VideoError when it is met.
+        """
+        if self._closed:
+            raise ValueError(f"the reader of {self.path} is closed")
+        wanted = list(_rows_of(indices, self.num_frames, self.path))
+        if any(later <= earlier for earlier, later in pairwise(wanted)) or len(wanted) != len(indices):
+            raise ValueError("frame indices must be ascending and distinct to be read one at a time")
+        self.missing = ()
+        early: dict[int, np.ndarray] = {}
+        shape: tuple[int, ...] = ()
+        due = iter(wanted)
+        next_due = next(due, None)
+        for index, picture in self._pictures(list(wanted)):
+            shape = shape or picture.shape
+            if picture.shape != shape:
+                had, first = (f"{size[1]}x{size[0]}" for size in (picture.shape, shape))
+                raise self._error(f"frame {index} is {had} while the first is {first}")
+            early[index] = picture
+            while next_due in early:
+                assert next_due is not None
+                yield next_due, early.pop(next_due)
+                next_due = next(due, None)
+            if len(early) > MOST_EARLY:
+                raise self._error(f"frame {next_due} of {self.num_frames} cannot be decoded")
+        assert next_due is None, f"no picture came for {next_due}"
 
     def frames_between(self, start_sec: float, end_sec: float) -> np.ndarray:
         """Indices, int64 [n], of the frames whose time lies in [start_sec, end_sec): 25 for one second at 25 fps."""

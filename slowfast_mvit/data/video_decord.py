@@ -86,9 +86,10 @@ class DecordReader(VideoReader):
                     yield index, self._reader.get_batch([index]).asnumpy()[0]
                 return
             self._reader = self._open()  # at the first frame; decord's own skipping of frames would seek
+            asked = frozenset(wanted)
             for index in range(wanted[-1] + 1 if wanted else 0):
                 picture = self._reader.next()
-                if index in wanted:
+                if index in asked:
                     yield index, picture.asnumpy()
         except (self._decord.DECORDError, RuntimeError, StopIteration) as error:
             raise self._error(f"decord stopped at frame {index} of {self.num_frames}: {_reason(error)}") from error

@@ -9,6 +9,7 @@ Letters: n = frames asked for, H, W = height and width as shown, 3 = red, green,
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Generator, Iterator
 from fractions import Fraction
 from itertools import chain
@@ -211,9 +212,10 @@ class PyAVReader(VideoReader):
             if not proven and (position != start or frame.pict_type != PictureType.I):
                 return  # a keyframe for the file but not for the decoder
             proven = True
-            if index in left:
+            place = bisect_left(left, index)
+            if place < len(left) and left[place] == index:
                 self._check_whole(index, position)
-                left.remove(index)
+                del left[place]
                 yield index, self._to_rgb(frame)
                 if not left or self._starts[left[0]] > self._fed + NEAR_KEYFRAME:
                     return

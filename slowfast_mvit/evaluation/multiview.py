@@ -92,7 +92,7 @@ def _cut_views(video: VideoViews, protocol: ViewProtocol, device: torch.device) 
                 clip=crop[rows].movedim(1, 0),
                 label=video.label,
                 video_index=video.video_index,
-                clip_index=k,
+                clip_index=video.first_clip + k,
                 crop_index=c,
                 seconds=(float(video.seconds[k, 0]), float(video.seconds[k, 1])),
             )

@@ -3,6 +3,9 @@
 import re
 
 from slowfast_mvit.errors import UserError
+from slowfast_mvit.weights.table import PUBLISHED
+
+_SHIPPED = ("Kinetics-400", "ImageNet-1K")
 
 
 def class_names(dataset: str) -> tuple[str, ...]:
@@ -32,3 +35,19 @@ def class_names(dataset: str) -> tuple[str, ...]:
         f"no dependency ships the class names of {dataset!r}, only those of Kinetics-400 and ImageNet-1K: read them from the "
         "dataset (labels.json, or the sorted names of its folders)"
     )
+
+
+def published_names(source: str, num_classes: int) -> tuple[str, ...]:
+    """Names of the classes of a published file of weights, told by its file name; none where they are not known.
+
+    Args:
+        source: path or URL of the weights.
+        num_classes: outputs of the model that has them; with another head the names are not its own.
+    """
+    file = source.rsplit("/", 1)[-1]
+    datasets = {entry.dataset for entry in PUBLISHED if file and entry.url and entry.url.endswith(f"/{file}")}
+    for dataset in sorted(datasets.intersection(_SHIPPED)):
+        names = class_names(dataset)
+        if len(names) == num_classes:
+            return names
+    return ()

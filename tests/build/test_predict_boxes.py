@@ -186,16 +186,18 @@ def test_bad_commands(data, weights, command, tmp_path, capsys):
     assert command(videos=["val_0001.mp4", tmp_path / "val_0001.mp4"]) == 2
     assert "are both called val_0001" in error_of(capsys)
     assert not (tmp_path / "out").exists()
-    for missing in ({"boxes": None}, {"detector": "d.pth"}):  # neither, and both
+    assert command(boxes=None) == 2
+    assert "the config is of boxes (TEST.DATASET is ava): say where people are with --boxes or" in error_of(capsys)
+    for missing in ({"detector": "d.pth"},):  # both
         with pytest.raises(SystemExit):
             command(**missing)
     with pytest.raises(SystemExit):
         command(videos=[])
-    assert "no video is given" in capsys.readouterr().err
+    assert "no input is given" in capsys.readouterr().err
 
 
 def test_words():
     videos, keys = split_words(["a.mp4", "dir/B.MKV", "IMG_1.MP4", "NUM_GPUS", "0", "AVA.TEST_FLIP", "True"])
-    assert [str(video) for video in videos] == ["a.mp4", "dir/B.MKV", "IMG_1.MP4"]
+    assert videos == ["a.mp4", "dir/B.MKV", "IMG_1.MP4"]
     assert keys == ["NUM_GPUS", "0", "AVA.TEST_FLIP", "True"]
     assert split_words(["a.mp4"])[1] == []
