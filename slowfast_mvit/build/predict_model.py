@@ -73,6 +73,10 @@ def model_of_config(config: Config) -> ReadyModel:
             "the config is of boxes (TEST.DATASET is ava): say where people are with --boxes or --detector, or give the config "
             "of a model for whole clips"
         )
+    if config.TEST.DATASET == "coco":
+        raise UserError(
+            "the config is of objects in pictures (TEST.DATASET is coco): give that of a model for clips or images"
+        )
     config = single_tests(config)[-1]
     refuse_unbuilt(config)
     device = choose_device(min(config.NUM_GPUS, 1))
