@@ -15,6 +15,11 @@ from torch import Tensor, nn
 
 from slowfast_mvit.benchmark.sides import Work
 from slowfast_mvit.build.model import create_model
+from slowfast_mvit.models.layout import Architecture
+from slowfast_mvit.models.levels import detection_architecture
+from slowfast_mvit.models.pyramid import PyramidBackbone
+from slowfast_mvit.models.switches import apply_switches
+from slowfast_mvit.models.variants import VARIANTS
 
 MATMUL_SIDE = 4096
 _DTYPES = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -55,6 +60,41 @@ class PlainFormula(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Logits [B, num_classes]."""
         return import_module("tests.models.reference").mvit(x, self.model.arch, dict(self.model.named_parameters()))
+
+
+def backbone_architecture(name: str) -> Architecture:
+    """That model's as detectors have it, with hybrid windows."""
+    return detection_architecture(apply_switches(VARIANTS[name], attention="hybrid_window"))
+
+
+def backbone(name: str) -> nn.Module:
+    """The backbone of detectors of that model."""
+    return PyramidBackbone(backbone_architecture(name))
+
+
+def plain_backbone(name: str) -> nn.Module:
+    """The plain formula of the tests on the weights of :func:`backbone`; needs the project's folder on the path."""
+    return PlainBackbone(backbone(name))
+
+
+class PlainBackbone(nn.Module):
+    """The tests' reference of a backbone as a module."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Maps by name."""
+        arch = self.model.arch
+        return import_module("tests.models.reference_pyramid").pyramid(
+            x,
+            dict(self.model.named_parameters()),
+            tuple(level.block for level in self.model.levels),
+            heads=arch.num_heads,
+            side=arch.window_sides[0],
+            windows=arch.windows,
+        )
 
 
 def make_matmul(precision: str) -> Work:

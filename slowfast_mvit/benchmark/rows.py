@@ -8,10 +8,10 @@ from pathlib import Path
 from slowfast_mvit.benchmark import decoding, networks, scoring
 from slowfast_mvit.benchmark.networks import Build
 from slowfast_mvit.benchmark.sides import Side, Work
-from slowfast_mvit.models.flops import count_flops
+from slowfast_mvit.models.flops import count_flops, count_pyramid_flops
 from slowfast_mvit.models.variants import VARIANTS, default_classes
 
-SUITES = ("model", "train", "loader", "test", "eval", "growth")
+SUITES = ("model", "backbone", "train", "loader", "test", "eval", "growth")
 NUM_VIDEOS = 4
 
 
@@ -45,6 +45,7 @@ def rows_of(suite: str, folder: Path) -> list[Row]:
     """The rows of a suite; ``folder`` is for the videos that it needs."""
     makers: dict[str, Callable[[Path], list[Row]]] = {
         "model": lambda _: _forward_rows(),
+        "backbone": lambda _: _backbone_rows(),
         "train": lambda _: _training_rows(),
         "loader": _loader_rows,
         "test": _test_rows,
@@ -74,6 +75,27 @@ def _forward_rows() -> list[Row]:
                                                    (1, 3, 40, 312, 312), "float32")),
                  (1, 3, 40, 312, 312), goal=1.5, memory_goal=0.5, most_runs=3),
     ]  # fmt: skip
+
+
+def _backbone_rows() -> list[Row]:
+    """One image as COCO's are: 800 pixels high, padded to multiples of 32."""
+    name, shape = "mvitv2_t", (1, 3, 800, 1216)
+    blocks, _ = count_pyramid_flops(networks.backbone_architecture(name), shape[2:])
+    ours, plain = (
+        partial(networks.make_forward, partial(build, name), shape, "float32")
+        for build in (networks.backbone, networks.plain_backbone)
+    )
+    return [
+        Row(
+            "backbone T with hybrid windows, one image of 800 x 1216, forward, float32",
+            Side("ours", ours),
+            Side("the plain formula", plain),
+            items=1,
+            flops=2.0 * blocks.multiply_adds,
+            goal=1.5,
+            memory_goal=0.5,
+        )
+    ]
 
 
 def _training_rows() -> list[Row]:

@@ -4,7 +4,7 @@ One multiply-add counts as one FLOP, for convolutions, linear layers, attention 
 of a LayerNorm as five: the convention of fvcore's counter, which the paper's numbers follow.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -17,6 +17,7 @@ from slowfast_mvit.models.layout import (
     pooled_grid,
     table_groups,
 )
+from slowfast_mvit.models.levels import plan_levels
 from slowfast_mvit.models.windows import window_counts
 
 LAYER_NORM_FLOPS = 5
@@ -49,16 +50,52 @@ def count_flops(
 
     A model that scores boxes classifies ``num_boxes`` times; RoIAlign makes no products that fvcore counts.
     """
-    size = tuple(input_size or arch.input_size)
+    parts = list(_trunk(arch, tuple(input_size or arch.input_size), in_channels))
+    grid, width = parts[-1][1], plan_blocks(arch)[-1].dim_out
+    head = Flops(num_boxes * width * num_classes, LAYER_NORM_FLOPS * (prod(grid) + int(arch.cls_token)) * width)
+    return sum((flops for flops, _ in parts), head)
+
+
+def count_pyramid_flops(
+    arch: Architecture, image_size: Sequence[int], *, fpn: bool = True, fpn_width: int = 256, in_channels: int = 3
+) -> tuple[Flops, Flops]:
+    """FLOPs of a detector's backbone for one image of ``image_size`` (height, width): of its blocks with the norms of its maps,
+    and of the feature pyramid on them (none without ``fpn``, where only the last map has a norm).
+
+    The padding of windows counts, as it is attended to. Of the feature pyramid the convolutions count and ViT's group norm.
+    """
+    blocks, maps = Flops(0, 0), []
+    levels = {level.block: level for level in plan_levels(arch)}
+    for index, (flops, grid) in enumerate(
+        _trunk(arch, tuple(image_size), in_channels), start=-1
+    ):  # the stem comes first
+        blocks += flops
+        if index in levels:
+            maps.append((levels[index], grid))
+    maps = maps if fpn else maps[-1:]
+    blocks += Flops(0, LAYER_NORM_FLOPS * sum(level.channels * prod(grid) for level, grid in maps))
+    neck = Flops(0, 0)
+    if not fpn:
+        return blocks, neck
+    if len({level.stride for level, _ in maps}) == 1:  # ViT's
+        C, (h, w) = maps[0][0].channels, maps[0][1]
+        # Transposed convolutions 2 x 2 at the first map, at its double, and at the second map.
+        neck += Flops((1 + 4 + 1) * 4 * C**2 * h * w, LAYER_NORM_FLOPS * C * 4 * h * w)
+        grids = [(4 * h, 4 * w), (2 * h, 2 * w), (h, w), (h // 2, w // 2)]
+    else:
+        grids = [grid for _, grid in maps]
+    for (level, _), grid in zip(maps, grids, strict=True):
+        neck += Flops(prod(grid) * fpn_width * (level.channels + 9 * fpn_width), 0)
+    return blocks, neck
+
+
+def _trunk(arch: Architecture, size: Axes, in_channels: int) -> Iterator[tuple[Flops, Axes]]:
+    """FLOPs of the stem and of every block, each with the grid that it leaves."""
     grid = convolved_grid(size, arch.patch_kernel, arch.patch_stride, arch.patch_padding)
-    flops = Flops(prod(grid) * arch.embed_dim * in_channels * prod(arch.patch_kernel), 0)
-    prefix = int(arch.cls_token)
-    specs = plan_blocks(arch)
-    for spec in specs:
-        block, grid = _block(spec, arch, grid, prefix)
-        flops += block
-    width = specs[-1].dim_out
-    return flops + Flops(num_boxes * width * num_classes, LAYER_NORM_FLOPS * (prod(grid) + prefix) * width)
+    yield Flops(prod(grid) * arch.embed_dim * in_channels * prod(arch.patch_kernel), 0), grid
+    for spec in plan_blocks(arch):
+        flops, grid = _block(spec, arch, grid, int(arch.cls_token))
+        yield flops, grid
 
 
 def _block(spec: BlockSpec, arch: Architecture, grid: Axes, prefix: int) -> tuple[Flops, Axes]:

@@ -11,7 +11,15 @@ import pytest
 import torch
 
 from slowfast_mvit.benchmark.decoding import make_our_views, make_seeking_views, write_videos
-from slowfast_mvit.benchmark.networks import make_forward, make_training_step, ours, plain_formula, torchvision_s
+from slowfast_mvit.benchmark.networks import (
+    backbone,
+    make_forward,
+    make_training_step,
+    ours,
+    plain_backbone,
+    plain_formula,
+    torchvision_s,
+)
 from slowfast_mvit.benchmark.report import Measured, as_json, table
 from slowfast_mvit.benchmark.rows import SUITES, Row, rows_of
 from slowfast_mvit.benchmark.scoring import make_our_evaluator, make_plain_evaluator
@@ -89,6 +97,15 @@ def test_networks_that_are_compared_compute_the_same_shapes():
     step = make_training_step(partial(ours, "mvitv2_s_16x4", **small), (2, *shape[1:]), "float32")
     assert step() > step()
     assert sum(p.numel() for p in torchvision_s().parameters()) == 34_537_744
+
+
+def test_both_backbones_give_the_same_maps():
+    mine, plain = (
+        make_forward(partial(make, "mvitv2_t"), (1, 3, 64, 96), "float32")() for make in (backbone, plain_backbone)
+    )
+    assert list(mine) == list(plain) == ["scale2", "scale3", "scale4", "scale5"]
+    for name in mine:
+        torch.testing.assert_close(mine[name], plain[name], rtol=1e-4, atol=1e-4)
 
 
 def test_views_of_both_readers(tmp_path):

@@ -8,13 +8,19 @@ from fvcore.nn import FlopCountAnalysis
 from torch import nn
 
 from slowfast_mvit.build.model import create_model
-from slowfast_mvit.models.flops import Flops, count_flops
+from slowfast_mvit.models.flops import Flops, count_flops, count_pyramid_flops
+from slowfast_mvit.models.fpn import FeaturePyramid
 from slowfast_mvit.models.layout import Architecture
+from slowfast_mvit.models.levels import detection_architecture
 from slowfast_mvit.models.mvit import MViT
 from slowfast_mvit.models.paper import FOOTNOTES, PAPER_ROWS, PaperRow
+from slowfast_mvit.models.pyramid import PyramidBackbone
+from slowfast_mvit.models.switches import apply_switches
 from slowfast_mvit.models.variants import IN21K_CLASSES, VARIANTS
-from tests.models import reference
+from tests.models import reference, reference_pyramid
 from tests.models.small import CASES
+from tests.models.test_fpn import VIT
+from tests.models.test_pyramid import architecture as pyramid_architecture
 
 
 def sized(name: str, *size: int, **changes: object) -> Architecture:
@@ -134,6 +140,81 @@ def test_products_are_those_that_fvcore_counts_in_the_plain_formula(name: str) -
     # fvcore takes einsum's cost from numpy's estimate, which is a few operations off.
     assert count_flops(arch, 7, size).multiply_adds == pytest.approx(sum(by_operator.values()), rel=1e-5)
     assert set(by_operator) <= {"conv", "matmul", "einsum"}
+
+
+class PlainPyramid(nn.Module):
+    """The plain formula of a detector's backbone."""
+
+    def __init__(self, backbone: PyramidBackbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        state = dict(self.backbone.named_parameters())
+        return list(reference_pyramid.pyramid(x, state, (0, 2, 7, 9), heads=1, side=56, windows="hybrid").values())
+
+
+class Neck(nn.Module):
+    """What a feature pyramid adds to a backbone."""
+
+    def __init__(self, pyramid: FeaturePyramid) -> None:
+        super().__init__()
+        self.resampling, self.fpn = pyramid.resampling or nn.Identity(), pyramid.fpn
+
+    def forward(self, *maps: torch.Tensor) -> list[torch.Tensor]:
+        return list(self.fpn(self.resampling({f"scale{n + 2}": tensor for n, tensor in enumerate(maps)})).values())
+
+
+def counted(module: nn.Module, *inputs: torch.Tensor) -> Flops:
+    """fvcore's products, and its norms."""
+    analysis = FlopCountAnalysis(module, inputs).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    by_operator = analysis.by_operator()
+    products = [by_operator[operator] for operator in ("conv", "matmul", "einsum")]
+    return Flops(round(sum(products)), round(by_operator["layer_norm"] + by_operator["group_norm"]))
+
+
+@pytest.mark.parametrize("size", [(224, 224), (250, 329)])
+def test_products_of_a_detector_s_backbone_are_those_that_fvcore_counts(size: tuple[int, int]) -> None:
+    arch = pyramid_architecture()
+    blocks, _ = count_pyramid_flops(arch, size)
+    plain = counted(PlainPyramid(PyramidBackbone(arch)), torch.zeros(1, 3, *size))
+    assert blocks.multiply_adds == pytest.approx(plain.multiply_adds, rel=1e-5)
+
+
+@pytest.mark.parametrize("arch", [pyramid_architecture(), VIT], ids=["MViT", "ViT"])
+def test_a_feature_pyramid_s_flops_are_those_that_fvcore_counts(arch: Architecture) -> None:
+    pyramid, size = FeaturePyramid(arch), (96, 160)
+    with torch.no_grad():
+        maps = pyramid.bottom_up(torch.zeros(1, 3, *size))
+    assert count_pyramid_flops(arch, size)[1] == counted(Neck(pyramid), *maps.values())
+
+
+def test_norms_of_a_detector_s_backbone_by_hand() -> None:
+    """A classifier of the same windows has one norm of 7 x 7 tokens instead of those of four maps."""
+    arch = pyramid_architecture()
+    blocks, _ = count_pyramid_flops(arch, (224, 224))
+    alone, nothing = count_pyramid_flops(arch, (224, 224), fpn=False)
+    classifier = count_flops(arch, 0)
+    assert alone == classifier and nothing == Flops(0, 0)
+    assert blocks.multiply_adds == classifier.multiply_adds
+    assert blocks.norms - classifier.norms == 5 * (56**2 * 8 + 28**2 * 16 + 14**2 * 32)
+
+
+def test_detectors_of_the_paper_differ_by_their_backbones() -> None:
+    """Table 5 in G: Mask R-CNN 279 (T), 326 (S), 392 (B), 1097 (L); Cascade 814 (B), 3084 (H). The heads of a table are the same,
+    and images are 800 x 1280; L is the form that widens in its MLPs."""
+    totals = {}
+    for size in "tsblh":
+        arch = detection_architecture(apply_switches(VARIANTS[f"mvitv2_{size}"], attention="hybrid_window"))
+        blocks, neck = count_pyramid_flops(arch, (800, 1280))
+        totals[size] = (blocks + neck).total / 1e9
+    for smaller, larger, paper in (
+        ("t", "s", 326 - 279),
+        ("s", "b", 392 - 326),
+        ("b", "l", 1097 - 392),
+        ("b", "h", 3084 - 814),
+    ):
+        assert totals[larger] - totals[smaller] == pytest.approx(paper, abs=1)  # each figure is rounded by half
 
 
 # Against the paper.
