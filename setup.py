@@ -52,11 +52,13 @@ setup(
             "pandas-stubs",
             "submitit",
             "pyarrow",
+            "onnx",
+            "onnxscript",  # which torch writes ONNX by
+            "onnxruntime",
         ],
         "tensorboard": ["tensorboard"],
         "features": ["pyarrow"],  # feature files of tools/predict.py as Parquet
-        # For what is to come: ONNX; and Slurm.
         "slurm": ["submitit"],
-        "export": ["onnx", "onnxruntime"],
+        "export": ["onnx", "onnxscript", "onnxruntime"],
     },
 )

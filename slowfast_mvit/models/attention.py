@@ -39,6 +39,17 @@ class Attended(NamedTuple):
     skip: Tensor | None
 
 
+class Heads(NamedTuple):
+    """What is attended: queries [B, N, heads, D], keys and values [B, M, heads, D], their grids, and the skip path's map."""
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    q_grid: Axes
+    k_grid: Axes
+    skip: Tensor | None
+
+
 class PoolingAttention(nn.Module):
     """Multi-head attention whose queries, keys and values are pooled over the token grid after their projection.
 
@@ -76,6 +87,17 @@ class PoolingAttention(nn.Module):
             norm: of the tokens.
             skip: another linear map that is wanted of the normalised tokens.
         """
+        q, k, v, q_grid, k_grid, skipped = self.heads(x, grid, norm, skip)
+        attend = self._attend if self.window is None else self._attend_locally
+        out = attend(q, k, v, q_grid, k_grid)
+        if self.residual_pooling:
+            out = torch.addcmul(out, q, self._is_patch(q)) if self.num_prefix else out + q
+        tokens = out.flatten(2)
+        tokens = linear(tokens, self.proj.weight, self.proj.bias) if stock(self.proj) else self.proj(tokens)
+        return Attended(tokens, q_grid, skipped)
+
+    def heads(self, x: Tensor, grid: Sequence[int], norm: nn.LayerNorm, skip: nn.Linear | None = None) -> Heads:
+        """Queries, keys and values of the tokens, pooled; the arguments are those of :meth:`forward`."""
         pool_q, pool_kv = self.pools
         needed = None if pool_kv is None else needed_tokens(tuple(grid), pool_kv, self.num_prefix)
         rows, kv_grid, pool_kv = (None, tuple(grid), pool_kv) if needed is None else needed
@@ -83,13 +105,7 @@ class PoolingAttention(nn.Module):
         q, kv, *skips = self._project(x, norm, skip, rows)
         (q,), q_grid = self._pool(q, grid, "q", pool_q)
         (k, v), k_grid = self._pool(kv, kv_grid, "kv", pool_kv)
-        attend = self._attend if self.window is None else self._attend_locally
-        out = attend(q, k, v, q_grid, k_grid)
-        if self.residual_pooling:
-            out = torch.addcmul(out, q, self._is_patch(q)) if self.num_prefix else out + q
-        tokens = out.flatten(2)
-        tokens = linear(tokens, self.proj.weight, self.proj.bias) if stock(self.proj) else self.proj(tokens)
-        return Attended(tokens, q_grid, skips[0] if skips else None)
+        return Heads(q, k, v, q_grid, k_grid, skips[0] if skips else None)
 
     def _project(
         self, x: Tensor, norm: nn.LayerNorm, skip: nn.Linear | None, rows: Tensor | None
@@ -161,6 +177,11 @@ class PoolingAttention(nn.Module):
 
         ``mask``, bool [B, 1, N, M], is true where a query may look at a key.
         """
+        q, k = self.with_positions(q, k, q_grid, k_grid)
+        return attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), mask).transpose(1, 2)
+
+    def with_positions(self, q: Tensor, k: Tensor, q_grid: Axes, k_grid: Axes) -> tuple[Tensor, Tensor]:
+        """Queries [B, N, heads, E] and keys [B, M, heads, E] whose plain dot products are the logits, positions and all."""
         tables = [getattr(self, name) for name in self.table_names]
         axes = tuple(axis for axis, table in enumerate(tables) if table is not None)
         k = k * self.scale  # and not q, which has more tokens
@@ -174,7 +195,7 @@ class PoolingAttention(nn.Module):
             codes = F.pad(codes, (0, more, self.num_prefix, 0))
             q = torch.cat((q, terms.to(q.dtype)), dim=-1)
             k = torch.cat((k, codes[:, None].expand(*k.shape[:3], -1)), dim=-1)
-        return attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), mask).transpose(1, 2)
+        return q, k
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
