@@ -67,7 +67,7 @@ def backbone_architecture(name: str) -> Architecture:
     return detection_architecture(apply_switches(VARIANTS[name], attention="hybrid_window"))
 
 
-def backbone(name: str) -> nn.Module:
+def backbone(name: str) -> PyramidBackbone:
     """The backbone of detectors of that model."""
     return PyramidBackbone(backbone_architecture(name))
 
@@ -80,7 +80,7 @@ def plain_backbone(name: str) -> nn.Module:
 class PlainBackbone(nn.Module):
     """The tests' reference of a backbone as a module."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: PyramidBackbone) -> None:
         super().__init__()
         self.model = model
 

@@ -77,13 +77,12 @@ def count_pyramid_flops(
     neck = Flops(0, 0)
     if not fpn:
         return blocks, neck
+    grids: list[Axes] = [grid for _, grid in maps]
     if len({level.stride for level, _ in maps}) == 1:  # ViT's
         C, (h, w) = maps[0][0].channels, maps[0][1]
         # Transposed convolutions 2 x 2 at the first map, at its double, and at the second map.
         neck += Flops((1 + 4 + 1) * 4 * C**2 * h * w, LAYER_NORM_FLOPS * C * 4 * h * w)
         grids = [(4 * h, 4 * w), (2 * h, 2 * w), (h, w), (h // 2, w // 2)]
-    else:
-        grids = [grid for _, grid in maps]
     for (level, _), grid in zip(maps, grids, strict=True):
         neck += Flops(prod(grid) * fpn_width * (level.channels + 9 * fpn_width), 0)
     return blocks, neck

@@ -201,8 +201,8 @@ def test_norms_of_a_detector_s_backbone_by_hand() -> None:
 
 
 def test_detectors_of_the_paper_differ_by_their_backbones() -> None:
-    """Table 5 in G: Mask R-CNN 279 (T), 326 (S), 392 (B), 1097 (L); Cascade 814 (B), 3084 (H). The heads of a table are the same,
-    and images are 800 x 1280; L is the form that widens in its MLPs."""
+    """Table 5 in G: Mask R-CNN 279 (T), 326 (S), 392 (B), 1097 (L); Cascade 814 (B), 3084 (H). All detectors of a kind have the
+    same heads, and images are 800 x 1280; L is the form that widens in its MLPs."""
     totals = {}
     for size in "tsblh":
         arch = detection_architecture(apply_switches(VARIANTS[f"mvitv2_{size}"], attention="hybrid_window"))
