@@ -1,5 +1,4 @@
-"""Every command in the documents: those marked runnable are run by test_runnable.py, the others are read by their own tools, whose
-options, config files and keys must exist."""
+"""Every command in the documents: those marked runnable are run by test_runnable.py, the others are read by their own tools."""
 
 import argparse
 import importlib.util
