@@ -9,11 +9,14 @@ from typing import Any
 from torch import nn
 
 from slowfast_mvit.build.arguments import check_arguments
+from slowfast_mvit.build.detector import build_detector, create_detector
 from slowfast_mvit.build.pretrained import create_pretrained
 from slowfast_mvit.config.schema import Config
+from slowfast_mvit.config.schema_model import DETECTOR_ARCHS
 from slowfast_mvit.errors import UserError, closest
 from slowfast_mvit.models.action import ActionMViT
 from slowfast_mvit.models.baselines import BASELINES, create_baseline, create_box_baseline
+from slowfast_mvit.models.detectors import DETECTORS
 from slowfast_mvit.models.layout import Architecture
 from slowfast_mvit.models.mvit import MViT
 from slowfast_mvit.models.switches import apply_switches
@@ -22,7 +25,7 @@ from slowfast_mvit.models.variants import AVA_CLASSES, VARIANTS, default_classes
 
 def list_models(pattern: str = "*") -> list[str]:
     """Names that :func:`create_model` knows, or those that fit a pattern as for files: ``mvitv2*``."""
-    return sorted(fnmatch.filter([*VARIANTS, *BASELINES], pattern))
+    return sorted(fnmatch.filter([*VARIANTS, *BASELINES, *DETECTORS], pattern))
 
 
 def create_model(
@@ -42,12 +45,14 @@ def create_model(
 
     It maps video [B, in_channels, T, H, W] (names with a clip length, as in ``mvitv2_s_16x4``) or images
     [B, in_channels, H, W] (names without), float and normalised, to logits [B, num_classes]. PyTorchVideo's baselines
-    (``slowfast_r50`` ...) take video too; see :func:`slowfast_mvit.models.baselines.create_baseline`.
+    (``slowfast_r50`` ...) take video too; see :func:`slowfast_mvit.models.baselines.create_baseline`. Detectors
+    (``mask_rcnn_mvitv2_t``, ``cascade_mask_rcnn_mvitv2_t`` ...) find objects in images of any size; see
+    :class:`slowfast_mvit.models.rcnn.Detector`.
 
     Args:
         name: one of :func:`list_models`.
         num_classes: width of the logits; by default that of the weights, or 400 for video, 1000 for images, 19168 for
-            ImageNet-21K. Where it is not that of the weights, the head starts fresh.
+            ImageNet-21K, 80 for detectors (without the background). Where it is not that of the weights, the head starts fresh.
         num_frames, crop_size: clip length (video only), and side (or height and width) in pixels, that the position tables are
             made for; the variant's own by default. Other sizes run too, by interpolation.
         in_channels: channels of the input.
@@ -64,7 +69,7 @@ def create_model(
     Raises:
         UserError: an unknown name or switch, a value that the model cannot take, or weights that are not to be had.
     """
-    if name not in VARIANTS and name not in BASELINES:
+    if name not in VARIANTS and name not in BASELINES and name not in DETECTORS:
         raise UserError(f"there is no model {name!r}; {closest(name, list_models())}")
     arguments = {
         "num_classes": num_classes,
@@ -85,6 +90,8 @@ def create_model(
             classes = AVA_CLASSES if num_classes is None else num_classes
             return create_box_baseline(name, num_classes=classes, dropout_rate=dropout_rate or 0.0, **numbers)
         return create_baseline(name, num_classes=num_classes, dropout_rate=dropout_rate or 0.0, **numbers)
+    if name in DETECTORS:
+        return create_detector(name, _sized(name, None, crop_size), {**arguments, "in_channels": in_channels}, switches)
     arch = apply_switches(_sized(name, num_frames, crop_size), **switches)
     if num_classes is None:
         num_classes = AVA_CLASSES if boxes else default_classes(name)
@@ -106,7 +113,7 @@ def _refuse_for_baseline(name: str, asked: Mapping[str, object]) -> None:
 
 def _sized(name: str, num_frames: int | None, crop_size: int | tuple[int, int] | None) -> Architecture:
     """The architecture of a name, for another clip length and crop size."""
-    arch = VARIANTS[name]
+    arch = DETECTORS[name].arch if name in DETECTORS else VARIANTS[name]
     *frames, height, width = arch.input_size
     if num_frames is not None:
         if not frames:
@@ -130,6 +137,8 @@ def build_model(config: Config) -> nn.Module:
     """
     if not isinstance(config, Config):
         raise UserError(f"build_model takes a config, as of load_config(path), and not a {type(config).__name__}")
+    if config.MODEL.ARCH in DETECTOR_ARCHS:
+        return build_detector(config, architecture(config))
     boxes, of_boxes = config.DETECTION.ENABLE, _box_options(config)
     if config.MODEL.ARCH in BASELINES:
         baseline = (create_box_baseline if boxes else create_baseline)(

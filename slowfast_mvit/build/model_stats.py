@@ -11,8 +11,10 @@ from slowfast_mvit.build.model import create_model, list_models
 from slowfast_mvit.errors import UserError, closest
 from slowfast_mvit.models.baselines import BASELINES, Baseline
 from slowfast_mvit.models.flops import count_flops
+from slowfast_mvit.models.flops_rcnn import detector_flops
 from slowfast_mvit.models.mvit import MViT
 from slowfast_mvit.models.paper import FOOTNOTES, PAPER_ROWS
+from slowfast_mvit.models.rcnn import Detector
 
 
 def model_stats(names: Sequence[str] = ()) -> pd.DataFrame:
@@ -88,6 +90,8 @@ def _count(name: str, **options: object) -> tuple[int, float]:
     params = sum(parameter.numel() for parameter in model.parameters())
     if isinstance(model, MViT):
         return params, count_flops(model.arch, model.num_classes).total / 1e9
+    if isinstance(model, Detector):
+        return params, detector_flops(model).total / 1e9
     return params, _traced_flops(model, BASELINES[name]) / 1e9
 
 

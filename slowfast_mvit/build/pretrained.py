@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from slowfast_mvit.errors import UserError
+from slowfast_mvit.models.detectors import DETECTORS
 from slowfast_mvit.weights.containers import unwrap
 from slowfast_mvit.weights.fetch import is_url
 from slowfast_mvit.weights.formats import find_format, known_format, official_name
@@ -42,7 +43,8 @@ def create_pretrained(
     source = str(pretrained) if published is None else str(published.url)
     content = read_source(source)
     state, _ = known_format(unwrap(content, source))
-    asked: dict[str, Any] = {"num_classes": count_classes(state)}
+    count = count_objects if name in DETECTORS else count_classes
+    asked: dict[str, Any] = {"num_classes": count(state)}
     if published is not None:
         asked |= {"num_frames": published.num_frames, "crop_size": published.crop_size, **dict(published.switches)}
     given = {key: value for key, value in arguments.items() if value is not None}
@@ -59,6 +61,12 @@ def count_classes(state: Mapping[str, Tensor]) -> int | None:
     else:
         heads = [t for key, t in state.items() if t.ndim and official_name(key, form) == "head.projection.weight"]
     return heads[0].shape[0] if heads else None
+
+
+def count_objects(state: Mapping[str, Tensor]) -> int | None:
+    """Classes that the detector of a state dict of any publisher finds, without the background; None where it is none."""
+    last = [tensor for key, tensor in state.items() if key.endswith(".cls_score.weight") and tensor.ndim == 2]
+    return len(last[0]) - 1 if last else None
 
 
 def _published(name: str, pretrained: bool | str | Path) -> Published | None:

@@ -9,6 +9,7 @@ from slowfast_mvit.config.check_baselines import BASELINE_RULES
 from slowfast_mvit.config.check_coco import COCO_RULES
 from slowfast_mvit.config.check_images import IMAGE_RULES, used_datasets
 from slowfast_mvit.config.check_mvit import MVIT_RULES, Rule
+from slowfast_mvit.config.check_rcnn import RCNN_RULES
 from slowfast_mvit.config.keys import get_value, range_problem
 from slowfast_mvit.config.schema import Config, all_keys
 
@@ -378,5 +379,6 @@ RULES: Mapping[Rule, tuple[str, ...]] = MappingProxyType(
         **IMAGE_RULES,
         **AVA_RULES,
         **COCO_RULES,
+        **RCNN_RULES,
     }
 )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from slowfast_mvit.config.keys import Key, key, keys_of
 from slowfast_mvit.config.schema_coco import Coco
 from slowfast_mvit.config.schema_model import Detection, Model, Mvit
+from slowfast_mvit.config.schema_rcnn import Rcnn
 
 __all__ = [
     "Aug",
@@ -23,6 +24,7 @@ __all__ = [
     "Mixup",
     "Model",
     "Mvit",
+    "Rcnn",
     "Solver",
     "Tensorboard",
     "Test",
@@ -391,6 +393,7 @@ class Config:
     DETECTION: Detection = Detection()
     AVA: Ava = Ava()
     COCO: Coco = Coco()
+    RCNN: Rcnn = Rcnn()
     TENSORBOARD: Tensorboard = Tensorboard()
 
 

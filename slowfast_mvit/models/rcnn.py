@@ -38,10 +38,21 @@ class Detector(nn.Module):
     ) -> None:
         super().__init__()
         self.options = options or RcnnOptions()
+        self.sizes = sizes
         self.backbone = backbone
         self.proposal_generator = ProposalNetwork(sizes.channels, strides, 2 if cascade else 1, self.options)
         pooled = strides[:-1] if len(strides) > 1 else strides
         self.roi_heads = (CascadeHeads if cascade else RegionHeads)(pooled, sizes, self.options)
+
+    @property
+    def head_names(self) -> tuple[str, ...]:
+        """The tensors that depend on the classes: a file for other classes leaves them as they are."""
+        ends = (
+            "cls_score",
+            "mask_head.predictor",
+            *(() if isinstance(self.roi_heads, CascadeHeads) else ("bbox_pred",)),
+        )
+        return tuple(name for name, _ in self.named_parameters() if name.rpartition(".")[0].endswith(ends))
 
     def forward(
         self, images: Tensor, sizes: Tensor, objects: Sequence[Objects] | None = None

@@ -14,10 +14,10 @@ class RcnnOptions:
         anchor_ratios: heights over widths.
         proposals_before_nms_train, proposals_before_nms_test: proposals of each map that go into NMS.
         proposals: of an image, after NMS.
-        proposal_nms_thresh: IoU with a better proposal of the same map from which on one is dropped.
+        proposal_nms_thresh: IoU with a better proposal of the same map above which one is dropped.
         boxes_per_image: proposals that the heads are trained on.
         score_thresh: detections must be above it.
-        nms_thresh: IoU with a better detection of the same class from which on one is dropped.
+        nms_thresh: IoU with a better detection of the same class above which one is dropped.
         max_detections: of an image.
         soft_nms: none; or linear or gaussian: overlapping detections lose score and are not dropped (arXiv 1704.04503).
         soft_nms_sigma: width of the gaussian.

@@ -302,7 +302,14 @@ FORMATS: Mapping[str, Format] = {
     ),
     "detectron2": Format(
         marks=r"(backbone\.bottom_up\.)(blocks\.\d+\.attn|patch_embed)\..+|scale\d_norm\.weight",
-        names=(("{body}", "backbone.bottom_up.{body}"),),
+        names=(
+            ("{body}", "backbone.bottom_up.{body}"),
+            *(
+                (f"backbone.fpn.{ours}.{level}.0.{{p}}", f"backbone.fpn_{theirs}{level + 2}.{{p}}")
+                for level in range(4)
+                for ours, theirs in (("inner_blocks", "lateral"), ("layer_blocks", "output"))
+            ),
+        ),
     ),
     "mmaction2": Format(
         marks=r"backbone\.patch_embed\.projection\.weight",

@@ -226,6 +226,34 @@ _STARTS = tuple(
     for official in _IMAGE
     if official.model != "mvitv2_l"
 )
+# model of the detector, tag, file, box and mask AP
+_COCO = (
+    ("mask_rcnn_mvitv2_t", "coco", "mask_rcnn_mvitv2_t_3x/f307611773/model_final_1a1c30", 48.3, 43.8),
+    ("cascade_mask_rcnn_mvitv2_t", "coco", "cascade_mask_rcnn_mvitv2_t_3x/f308344828/model_final_c6967a", 52.2, 45.0),
+    ("cascade_mask_rcnn_mvitv2_s", "coco", "cascade_mask_rcnn_mvitv2_s_3x/f308344647/model_final_279baf", 53.2, 46.0),
+    ("cascade_mask_rcnn_mvitv2_b", "coco", "cascade_mask_rcnn_mvitv2_b_3x/f308109448/model_final_421a91", 54.1, 46.7),
+    (
+        "cascade_mask_rcnn_mvitv2_b",
+        "coco_in21k",
+        "cascade_mask_rcnn_mvitv2_b_in12k_3x/f309003202/model_final_be5168",
+        54.9,
+        47.4,
+    ),
+    (
+        "cascade_mask_rcnn_mvitv2_l",
+        "coco_in21k",
+        "cascade_mask_rcnn_mvitv2_l_in12k_lsj_50ep/f308099658/model_final_c41c5a",
+        55.8,
+        48.3,
+    ),
+    (
+        "cascade_mask_rcnn_mvitv2_h",
+        "coco_in21k",
+        "cascade_mask_rcnn_mvitv2_h_in12k_lsj_3x/f309013744/model_final_30d36b",
+        56.1,
+        48.5,
+    ),
+)
 _DETECTORS = tuple(
     replace(
         _IN1K,
@@ -234,41 +262,23 @@ _DETECTORS = tuple(
         url=f"{_DETECTRON2}MViTv2/{file}.pkl",
         publisher="detectron2",
         dataset="COCO",
+        num_classes=80,
+        protocol=f"{box} box AP and {mask} mask AP on val2017, short side 800",
+    )
+    for model, tag, file, box, mask in _COCO
+)
+_BACKBONE_SWITCHES = {"mvitv2_l": (("expand_in_attention", True),), "mvitv2_h": (("cls_token", False),)}
+_BACKBONES = tuple(
+    replace(
+        detector,
+        model=backbone,
+        tag=detector.tag.replace("coco", f"coco_{'cascade' if detector.model.startswith('cascade') else 'mask_rcnn'}"),
         num_classes=None,
-        protocol=f"the backbone, without head and last norm, of a detector with {box} box AP and {mask} mask AP; the detector "
-        "itself is not built yet",
-        switches=switches,
+        protocol=f"the backbone, without head and last norm, of {detector.model}: {detector.protocol}",
+        switches=_BACKBONE_SWITCHES.get(backbone, ()),
     )
-    for model, tag, file, box, mask, switches in (
-        ("mvitv2_t", "coco_mask_rcnn", "mask_rcnn_mvitv2_t_3x/f307611773/model_final_1a1c30", 48.3, 43.8, ()),
-        ("mvitv2_t", "coco_cascade", "cascade_mask_rcnn_mvitv2_t_3x/f308344828/model_final_c6967a", 52.2, 45.0, ()),
-        ("mvitv2_s", "coco_cascade", "cascade_mask_rcnn_mvitv2_s_3x/f308344647/model_final_279baf", 53.2, 46.0, ()),
-        ("mvitv2_b", "coco_cascade", "cascade_mask_rcnn_mvitv2_b_3x/f308109448/model_final_421a91", 54.1, 46.7, ()),
-        (
-            "mvitv2_b",
-            "coco_cascade_in21k",
-            "cascade_mask_rcnn_mvitv2_b_in12k_3x/f309003202/model_final_be5168",
-            54.9,
-            47.4,
-            (),
-        ),
-        (
-            "mvitv2_l",
-            "coco_cascade_in21k",
-            "cascade_mask_rcnn_mvitv2_l_in12k_lsj_50ep/f308099658/model_final_c41c5a",
-            55.8,
-            48.3,
-            (("expand_in_attention", True),),
-        ),
-        (
-            "mvitv2_h",
-            "coco_cascade_in21k",
-            "cascade_mask_rcnn_mvitv2_h_in12k_lsj_3x/f309013744/model_final_30d36b",
-            56.1,
-            48.5,
-            (("cls_token", False),),
-        ),
-    )
+    for detector in _DETECTORS
+    for backbone in (detector.model[-len("mvitv2_t") :],)
 )
 
 # A model's first file with a head is its default.
@@ -282,6 +292,7 @@ PUBLISHED: tuple[Published, ...] = (
     *_MASKFEAT,
     *_STARTS,
     *_DETECTORS,
+    *_BACKBONES,
     *_TIMM,
     *_REVERSIBLE,
 )

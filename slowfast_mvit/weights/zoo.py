@@ -6,7 +6,9 @@ from slowfast_mvit.errors import UserError, closest
 from slowfast_mvit.weights.published import Published
 from slowfast_mvit.weights.table import PUBLISHED
 
-WITHOUT_WEIGHTS = frozenset({"mvitv1_b_24_32x3", "mvitv1_b_24", "vit_b_16"})  # models that nobody published a file for
+_MASK_RCNN = frozenset({"mask_rcnn_mvitv2_s", "mask_rcnn_mvitv2_b", "mask_rcnn_mvitv2_l"})
+# Models that nobody published a file for.
+WITHOUT_WEIGHTS = frozenset({"mvitv1_b_24_32x3", "mvitv1_b_24", "vit_b_16"}) | _MASK_RCNN
 _VIDEO = frozenset({"mvitv2_s_16x4", "mvitv2_b_32x3", "mvitv2_l_40x3"})
 _IMAGE = frozenset({"mvitv2_t", "mvitv2_s", "mvitv2_b", "mvitv2_l", "mvitv2_h"})
 
@@ -39,6 +41,16 @@ _NEVER_RELEASED: tuple[tuple[frozenset[str], frozenset[str], str], ...] = (
         frozenset({"mvitv2_s", "mvitv2_b", "mvitv2_l"}),
         frozenset({"coco_mask_rcnn"}),
         "Mask R-CNN with MViTv2-S, B or L was never released",
+    ),
+    (
+        _MASK_RCNN,
+        frozenset({"in1k", "coco", "coco_in21k"}),
+        "Mask R-CNN with MViTv2-S, B or L was never released",
+    ),
+    (
+        frozenset({"cascade_mask_rcnn_mvitv2_l", "cascade_mask_rcnn_mvitv2_h"}),
+        frozenset({"coco"}),
+        "Cascade Mask R-CNN with MViTv2-L or H from ImageNet-1K was never released",
     ),
 )
 

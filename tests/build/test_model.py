@@ -11,6 +11,7 @@ from slowfast_mvit.build.model import architecture, build_model, create_model, l
 from slowfast_mvit.config.load import load_config
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.models.baselines import BASELINES, LEAST_SIDE
+from slowfast_mvit.models.detectors import DETECTORS
 from slowfast_mvit.models.layout import plan_blocks
 from slowfast_mvit.models.variants import VARIANTS
 
@@ -35,7 +36,10 @@ def test_names():
     video = ["mvitv2_b_32x3", "mvitv2_l_40x3", "mvitv2_s_16x4"]
     images = [f"mvitv2_{size}" for size in "tsblh"] + [f"mvitv2_{size}_in21k" for size in "blh"]
     first = ["mvitv1_b_16x4", "mvitv1_b_32x3", "mvitv1_b_24_32x3", "mvitv1_b_16", "mvitv1_b_24", "vit_b_16"]
-    assert list_models() == sorted([*video, *images, *first, *BASELINES])
+    detectors = [f"mask_rcnn_mvitv2_{size}" for size in "tsbl"] + [
+        f"cascade_mask_rcnn_mvitv2_{size}" for size in "tsblh"
+    ]
+    assert list_models() == sorted([*video, *images, *first, *BASELINES, *detectors])
     assert list_models("mvitv2*_?0x3") == ["mvitv2_l_40x3"] and list_models("x3d") == []
 
 
@@ -105,7 +109,7 @@ def test_names_in_other_spellings(name, meant):
 
 
 def test_a_name_that_is_not_near():
-    with pytest.raises(UserError, match="there is no model 'x'; known are c2d_r50, csn_r101, "):
+    with pytest.raises(UserError, match="there is no model 'x'; known are c2d_r50, cascade_mask_rcnn_mvitv2_b, "):
         create_model("x")
 
 
@@ -276,7 +280,8 @@ def test_an_unknown_switch():
         create_model("mvitv2_s", residual=False)
 
 
-SMALL = [name for name in list_models() if sum(p.numel() for p in on_meta(create_model, name).parameters()) < 60e6]
+CLASSIFIERS = [name for name in list_models() if name not in DETECTORS]
+SMALL = [name for name in CLASSIFIERS if sum(p.numel() for p in on_meta(create_model, name).parameters()) < 60e6]
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -292,7 +297,7 @@ def test_every_small_model_runs_forward_and_backward(name):
 
 
 def test_which_models_are_small():
-    assert set(list_models()) - set(SMALL) == {
+    assert set(CLASSIFIERS) - set(SMALL) == {
         "mvitv2_l", "mvitv2_h", "mvitv2_b_in21k", "mvitv2_l_in21k", "mvitv2_h_in21k", "mvitv2_l_40x3", "vit_b_16",
         "slowfast_r101",
     }  # fmt: skip

@@ -8,6 +8,7 @@ import pytest
 from slowfast_mvit.build.model import create_model, list_models
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.models.baselines import BASELINES
+from slowfast_mvit.models.detectors import DETECTORS
 from slowfast_mvit.weights.table import PUBLISHED
 from slowfast_mvit.weights.zoo import WITHOUT_WEIGHTS, find, list_weights, tags
 
@@ -131,6 +132,13 @@ FIGURES = {
     ("mvitv2_b", "coco_cascade_in21k"): (None, None, 224),
     ("mvitv2_l", "coco_cascade_in21k"): (None, None, 224),
     ("mvitv2_h", "coco_cascade_in21k"): (None, None, 224),
+    ("mask_rcnn_mvitv2_t", "coco"): (None, None, 224),
+    ("cascade_mask_rcnn_mvitv2_t", "coco"): (None, None, 224),
+    ("cascade_mask_rcnn_mvitv2_s", "coco"): (None, None, 224),
+    ("cascade_mask_rcnn_mvitv2_b", "coco"): (None, None, 224),
+    ("cascade_mask_rcnn_mvitv2_b", "coco_in21k"): (None, None, 224),
+    ("cascade_mask_rcnn_mvitv2_l", "coco_in21k"): (None, None, 224),
+    ("cascade_mask_rcnn_mvitv2_h", "coco_in21k"): (None, None, 224),
     ("mvitv2_t", "timm_in1k"): ((82.41, None), None, 224),
     ("mvitv2_s", "timm_in1k"): ((83.77, None), None, 224),
     ("mvitv2_b", "timm_in1k"): ((84.42, None), None, 224),
@@ -157,9 +165,21 @@ def mean_of(model: str, tag: str) -> tuple[float, ...]:
 def test_every_published_address_is_there_once() -> None:
     baselines = {hub_paths()[name]: (name, "k400") for name in list_models() if name in hub_paths()}
     assert len(baselines) == 11
-    listed = {entry.url: (entry.model, entry.tag) for entry in PUBLISHED if entry.url is not None}
-    assert listed == URLS | baselines
+    entries = [entry for entry in PUBLISHED if entry.url is not None and entry.model not in DETECTORS]
+    assert {entry.url: (entry.model, entry.tag) for entry in entries} == URLS | baselines
+    assert len(entries) == len(URLS | baselines)
     assert max(Counter((entry.model, entry.tag) for entry in PUBLISHED).values()) == 1
+
+
+def test_the_file_of_a_detector_is_that_of_its_backbone() -> None:
+    found = {}
+    for entry in PUBLISHED:
+        if entry.model in DETECTORS:
+            kind = "cascade" if entry.model.startswith("cascade") else "mask_rcnn"
+            found[entry.url] = (DETECTORS[entry.model].backbone, entry.tag.replace("coco", f"coco_{kind}"))
+            assert f"/{entry.model}_" in entry.url.replace("in12k_", "") and entry.name_hash[0] == "md5"
+            assert len(entry.name_hash[1]) == 6
+    assert found == {url: names for url, names in URLS.items() if "detectron2/MViTv2/" in url}
 
 
 def test_every_model_is_one_of_ours() -> None:
@@ -248,7 +268,7 @@ def test_normalisation_of_the_training() -> None:
 
 def test_which_names_carry_a_hash() -> None:
     found = Counter((entry.publisher, *entry.name_hash[:1]) for entry in PUBLISHED if entry.name_hash)
-    assert found == {("torchvision", "sha256"): 2, ("mmaction2", "sha256"): 6, ("detectron2", "md5"): 7}
+    assert found == {("torchvision", "sha256"): 2, ("mmaction2", "sha256"): 6, ("detectron2", "md5"): 14}
 
 
 def test_heads_fit_their_models() -> None:
@@ -264,6 +284,9 @@ def test_heads_fit_their_models() -> None:
                 num_classes=entry.num_classes,
                 **dict(entry.switches),
             )
+        if entry.model in DETECTORS:
+            assert model.sizes.num_classes == entry.num_classes == 80
+            continue
         default = 400 if entry.num_frames else 19168 if entry.model.endswith("_in21k") else 1000
         if entry.tag.endswith(("k400", "in1k", "in21k")) and entry.num_classes is not None:
             assert entry.num_classes == default
@@ -300,6 +323,8 @@ def test_a_models_own(model: str, tag: str) -> None:
         ("mvitv2_s", "in21k", "ImageNet-21K weights of MViTv2-T and S were never released"),
         ("mvitv2_h", True, "ImageNet-1K weights of MViTv2-H were never released; it has coco_cascade_in21k"),
         ("mvitv2_h", "in1k", "ImageNet-1K weights of MViTv2-H were never released"),
+        ("mask_rcnn_mvitv2_s", True, "Mask R-CNN with MViTv2-S, B or L was never released; you can give the path"),
+        ("cascade_mask_rcnn_mvitv2_l", "coco", "L or H from ImageNet-1K was never released; it has coco_in21k, or"),
         ("mvitv2_b", "coco_mask_rcnn", "Mask R-CNN with MViTv2-S, B or L was never released"),
         ("mvitv2_b", "in21k", "those are weights of mvitv2_b_in21k, mvitv2_l_in21k, mvitv2_h_in21k"),
         (
@@ -336,6 +361,9 @@ def test_every_model_has_a_list() -> None:
 def test_an_entry_reads_as_a_line() -> None:
     assert str(find("mvitv2_s_16x4")) == "mvitv2_s_16x4 k400: Kinetics-400, 81.0 / 94.6 at 5 clips x 1 crop"
     assert str(find("mvitv2_t")) == "mvitv2_t in1k: ImageNet-1K, 82.3 at the centre crop of short side 256"
+    assert str(find("cascade_mask_rcnn_mvitv2_b")) == (
+        "cascade_mask_rcnn_mvitv2_b coco: COCO, 54.1 box AP and 46.7 mask AP on val2017, short side 800"
+    )
     assert str(find("mvitv2_b_in21k")) == (
         "mvitv2_b_in21k in21k: ImageNet-21K and 1K, no accuracy published; the first 1000 classes are ImageNet-1K's"
     )
