@@ -14,8 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slowfast_mvit.build.export import FORMATS, check_export, export_model
-from slowfast_mvit.build.given_model import model_by_name, model_of_config
-from slowfast_mvit.config.load import load_config
+from slowfast_mvit.build.given_model import given_by_config, given_by_name
 from slowfast_mvit.errors import UserError
 
 
@@ -26,9 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_export(args.output, args.format)
         size = (args.frames, args.height, args.width)
         if args.model:
-            given = model_by_name(args.model, args.weights, labels=args.labels, size=size)
+            given = given_by_name(args.model, args.weights, labels=args.labels, size=size)
         else:
-            given = model_of_config(load_config(args.cfg, args.overrides), args.weights, labels=args.labels, size=size)
+            given = given_by_config(args.cfg, args.weights, args.overrides, labels=args.labels, size=size)
         done = export_model(given, args.output, form=args.format, probabilities=args.probabilities)
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -45,7 +44,9 @@ def _parser() -> argparse.ArgumentParser:
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--model", metavar="NAME", help="one of slowfast_mvit.list_models()")
     which.add_argument("--cfg", metavar="FILE.yaml", help="config of the model")
-    parser.add_argument("--weights", required=True, metavar="FILE", help="file or URL, of any publisher")
+    parser.add_argument(
+        "--weights", required=True, metavar="FILE", help="file or URL, of any publisher; with --model also a tag"
+    )
     parser.add_argument("--format", required=True, choices=FORMATS, help="of the file")
     parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="ends in .onnx or .pt2")
     parser.add_argument("--frames", type=int, metavar="N", help="of the clip; the model's own by default")
@@ -56,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         "--labels",
         default="",
         metavar="FILE",
-        help="names of the classes: a JSON file, or Kinetics-400 or ImageNet-1K; by default those in the weights file",
+        help="names of the classes: a JSON file, or Kinetics-400 or ImageNet-1K; by default those of the weights",
     )
     parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="changed keys of the config")
     return parser

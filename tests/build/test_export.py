@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from slowfast_mvit.build.export import TOLERANCE, export_model
-from slowfast_mvit.build.given_model import GivenModel, model_by_name
+from slowfast_mvit.build.given_model import GivenModel, given_by_name
 from slowfast_mvit.build.model import build_model, create_model
 from slowfast_mvit.config.load import load_config
 from slowfast_mvit.data.clips import ClipSampling
@@ -146,7 +146,7 @@ def test_the_model_of_a_config(config_file: Path, tmp_path: Path, capsys) -> Non
         (("--model", "mvitv2_tt", "--output", "x.onnx"), "there is no model 'mvitv2_tt'; did you mean mvitv2_t?"),
         (("--model", "mvitv2_t", "--output", "x.pt2"), "x.pt2 should end in .onnx"),
         (("--model", "mvitv2_t", "--output", "x.onnx"), "the checkpoint no.pyth does not exist"),
-        (("--cfg", "ava", "--output", "x.onnx"), "the config is of a model for boxes or objects"),
+        (("--cfg", "ava", "--output", "x.onnx"), "is of a model for boxes or objects (TEST.DATASET is ava)"),
     ],
 )
 def test_mistakes(arguments, said, tmp_path: Path, monkeypatch, capsys) -> None:
@@ -176,7 +176,7 @@ def test_real_models(name: str, size: tuple[int | None, ...], tmp_path: Path) ->
     if isinstance(model, MViT):
         randomize(model)
     torch.save({"model_state": model.state_dict()}, tmp_path / "w.pyth")
-    one = model_by_name(name, str(tmp_path / "w.pyth"), size=size)
+    one = given_by_name(name, str(tmp_path / "w.pyth"), size=size)
     assert all(n in (None, own) for n, own in zip(size[-len(one.size) :], one.size, strict=True))
     export_model(one, tmp_path / "real.onnx", form="onnx")
     assert_equal(tmp_path / "real.onnx", model, one.size)
