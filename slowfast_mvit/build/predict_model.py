@@ -113,6 +113,7 @@ def model_of_name(
     Raises:
         UserError: no such model or weights.
     """
+    _check_name(name)
     given = dict(overrides or {})
     source = "" if weights is None else str(weights)
     published = _published(name, source)
@@ -162,8 +163,8 @@ def model_as_built(
         )
     arch = getattr(model, "arch", None)
     name = name or (_name_of(arch) if isinstance(arch, Architecture) else None)
-    if name is not None and name not in VARIANTS and name not in BASELINES:
-        raise UserError(f"there is no model {name!r}; {closest(name, [*VARIANTS, *BASELINES])}")
+    if name is not None:
+        _check_name(name)
     if not isinstance(arch, Architecture) and name not in BASELINES:
         raise UserError(f"a {type(model).__name__} does not say how it is fed: give its name, as slow_r50")
     if published is None and name is not None:
@@ -179,6 +180,11 @@ def model_as_built(
     config = replace(config, DATA=replace(config.DATA, MEAN=normal[0], STD=normal[1]))
     device = device or next(model.parameters()).device
     return ReadyModel(model.to(device), config, names, device, precision_of(config, device, training=False))
+
+
+def _check_name(name: str) -> None:
+    if name not in VARIANTS and name not in BASELINES:
+        raise UserError(f"there is no classifier {name!r}; {closest(name, [*VARIANTS, *BASELINES])}")
 
 
 def _fed_as(

@@ -100,6 +100,57 @@ def test_any_list_of_indices(indices, name, video_file, read_numbers):
         assert read_numbers(video.frames_at(np.asarray(indices, dtype=np.int32))) == indices
 
 
+@pytest.mark.parametrize("backend", ["pyav", "decord"])
+def test_one_at_a_time_is_all_at_once(backend, video_sample, video_file):
+    """Every kind of file: the same pictures in the order asked for, decoded once."""
+    if backend == "decord":
+        pytest.importorskip("decord")
+    sample = video_file(video_sample)
+    try:
+        opened = open_video(sample.path, backend)
+    except VideoError:
+        pytest.skip("decord is not trusted with it")
+    with opened as video:
+        wanted = range(0, video.num_frames, 3)
+        expected = video.frames_at(wanted)
+        before = getattr(video, "num_decoded", 0)
+        found = list(video.pictures(wanted))
+        decoded = getattr(video, "num_decoded", 0) - before
+    assert [index for index, _ in found] == list(wanted)
+    assert all(np.array_equal(picture, frame) for (_, picture), frame in zip(found, expected, strict=True))
+    if video_sample.name not in ("gradual_refresh.mkv", "vp9_hidden.webm"):
+        assert decoded <= sample.num_frames
+
+
+def test_one_at_a_time_of_a_folder(frame_folder, read_numbers):
+    with open_video(frame_folder.path, "frames") as video:
+        assert [(index, read_numbers([picture])) for index, picture in video.pictures([2, 7])] == [(2, [2]), (7, [7])]
+        assert list(video.pictures([])) == []
+        for wrong in ([3, 3], [4, 3]):
+            with pytest.raises(ValueError, match="ascending and distinct"):
+                list(video.pictures(wrong))
+        with pytest.raises(IndexError):
+            list(video.pictures([12]))
+
+
+def test_one_at_a_time_stops_at_a_hole(new_video, damaged, read_numbers):
+    """With the frames before it given, and few of those after it held."""
+    broken = damaged(new_video("long_hole.mp4", num_frames=120, gop=10).path, 31)
+    with open_video(broken) as video:
+        pictures, found = video.pictures(range(120)), []
+        with pytest.raises(VideoError, match=r"frame 3[12] of 120"):
+            for _, picture in pictures:
+                found.append(picture)
+        assert read_numbers(found)[:30] == list(range(30))
+        assert video.num_converted < 60
+
+
+def test_one_at_a_time_a_lost_end_is_filled(video_file, damaged, read_numbers):
+    with open_video(damaged(video_file("plain.mp4").path, 38, 39)) as video:
+        found = read_numbers([picture for _, picture in video.pictures(range(30, 40))])
+        assert found == [*range(30, 38), 37, 37] and video.missing == (38, 39)
+
+
 def test_pre_roll_of_an_edit_list_is_not_shown(video_file, tmp_path, read_numbers):
     path = (
         tmp_path / "edited.mp4"

@@ -346,7 +346,7 @@ def test_images(command, image_model, tmp_path, capsys) -> None:
         (["{video}"], {"weights": None}, "there are no weights"),
         (["{video}"], {"weights": "nowhere.pyth"}, "nowhere.pyth"),
         (["{video}"], {"weights": "{tmp}/bare.pyth"}, "does not say which model it is of: give --cfg FILE.yaml or --model"),
-        (["{video}"], {"model": "mvitv2_x"}, "there is no model 'mvitv2_x'"),
+        (["{video}"], {"model": "mvitv2_x"}, "there is no classifier 'mvitv2_x'"),
         (["{video}"], {"model": "mvitv2_t", "cfg": "a.yaml"}, "give one of them"),
         (["{video}"], {"model": "mvitv2_t", "keys": ("NUM_GPUS", "0")}, "NUM_GPUS is a key of a config"),
         (["{video}"], {"window": -1}, "the window is -1 seconds"),
