@@ -2,15 +2,15 @@
 
 An image of 800 x 1280, 1000 proposals that every box head looks at, and 100 masks: with them all nine figures of the table come
 out within 0.3 %, and of Table 9 those of MViTv2-S and of ViT-B with a pyramid within 0.1 %. What is counted is what
-:mod:`slowfast_mvit.models.flops` counts; and every element of an upsampled map as one, of a batch norm as two, and of a
-group norm as five, as fvcore does. RoIAlign and NMS count nothing.
+:mod:`slowfast_mvit.models.flops` counts; and every element of an upsampled map as one and of a batch norm as two, as fvcore
+does. RoIAlign and NMS count nothing.
 """
 
 from dataclasses import dataclass
 from math import prod
 
 from slowfast_mvit.models.cascade import CascadeHeads
-from slowfast_mvit.models.flops import LAYER_NORM_FLOPS, Flops, count_flops
+from slowfast_mvit.models.flops import Flops, count_pyramid_flops
 from slowfast_mvit.models.layout import Architecture
 from slowfast_mvit.models.levels import plan_levels
 from slowfast_mvit.models.pyramid import PyramidBackbone
@@ -56,22 +56,12 @@ def count_detector_flops(
         size: height and width in pixels, multiples of 32.
         pyramid_width: channels of the pyramid's maps.
     """
-    levels = plan_levels(arch)
-    cells = [_cells(size, level.stride) for level in levels]
-    channels = [level.channels for level in levels]
-    # The norm of the last map is in count_flops, as that before a classifier.
-    norms = sum(n * c for n, c in zip(cells[:-1], channels, strict=False)) if work.fpn else 0
-    backbone = count_flops(arch, 0, size) + Flops(0, LAYER_NORM_FLOPS * norms)
-    pyramid = Flops(0, 0)
-    strides, width = [levels[-1].stride], channels[-1]
+    last = plan_levels(arch)[-1]
+    backbone, pyramid = count_pyramid_flops(arch, size, fpn=work.fpn, fpn_width=pyramid_width)
+    strides, width = [last.stride], last.channels
     if work.fpn:
-        if levels[0].stride == levels[-1].stride:
-            pyramid += _resampling(cells[0], channels[0])
-        strides, width = [4, 8, 16, 32], pyramid_width
-        for stride, in_channels in zip(strides, channels, strict=True):
-            pyramid += Flops(_cells(size, stride) * width * (in_channels + 9 * width), 0)
-        pyramid += Flops(width * sum(_cells(size, stride) for stride in strides[:-1]), 0)  # the coarser maps, upsampled
-        strides = [*strides, 64]
+        strides, width = [4, 8, 16, 32, 64], pyramid_width
+        pyramid += Flops(width * sum(_cells(size, stride) for stride in strides[:3]), 0)  # the coarser maps, upsampled
     every = sum(_cells(size, stride) for stride in strides)
     convs = 2 if work.cascade else 1
     return {
@@ -105,11 +95,6 @@ def detector_flops(model: Detector, size: tuple[int, int] = PAPER_IMAGE) -> Flop
 
 def _cells(size: tuple[int, int], stride: int) -> int:
     return prod(-(-side // stride) for side in size)
-
-
-def _resampling(cells: int, channels: int) -> Flops:
-    """ViT's maps to strides 4 and 8: three transposed convolutions 2 x 2, one of them on four times the cells, and a norm."""
-    return Flops((1 + 4 + 1) * cells * 4 * channels**2, LAYER_NORM_FLOPS * 4 * cells * channels)
 
 
 def _box_heads(work: HeadWork, width: int) -> Flops:
