@@ -2,7 +2,10 @@
 
 import importlib.util
 import json
+import re
 import shutil
+import sys
+import time
 from pathlib import Path
 
 import av
@@ -20,7 +23,7 @@ from slowfast_mvit.data.toy import CLASSES
 from slowfast_mvit.data.video import open_video
 from slowfast_mvit.data.video_pyav import PyAVReader
 from slowfast_mvit.data.windows import GivenClips
-from tests.commands import run_here, small_config
+from tests.commands import finish_well, run_here, small_config, start
 from tests.data.conftest import Sample, paint, write_video
 
 MOVES = sorted(CLASSES)
@@ -391,3 +394,30 @@ def test_parquet_without_pyarrow(command, toy_data, tmp_path, capsys, monkeypatc
     assert command(toy_data / "videos" / "test" / "00000.mp4", features=tmp_path / "f.parquet") == 2
     assert "needs pyarrow, which is not installed: pip install pyarrow" in error_of(capsys)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_killed_process_loses_a_few_seconds(weights, toy_data, tmp_path) -> None:
+    """SIGKILL when the first part is on the disk: the same command does the rest, and nothing twice."""
+    videos = sorted((toy_data / "videos" / "test").iterdir())
+    (tmp_path / "films").mkdir()
+    for number in range(600):
+        shutil.copy(videos[number % len(videos)], tmp_path / "films" / f"{number:03d}.mp4")
+    tool, out = str(Path(predict.__file__)), tmp_path / "out"
+    command = (tool, str(tmp_path / "films"), "--weights", str(weights), "--output", str(out))
+    command += ("--features", str(tmp_path / "f.npz"), "--window", "0.5", "--stride", "0.05")
+    first = start(sys.executable, *command)
+    deadline = time.monotonic() + 120
+    while not list(out.glob("unfinished/*.npz")):
+        assert first.poll() is None, first.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    first.kill()
+    first.communicate()
+    assert not (out / "clips.csv").exists()
+    said = finish_well(start(sys.executable, *command))
+    done = re.search(r"(\d+) of 600 files are finished already", said)
+    assert done is not None and 0 < int(done[1]) < 600
+    assert len(pd.read_csv(out / "videos.csv")) == 600 and not (out / "unfinished").exists()
+    with np.load(tmp_path / "f.npz") as stored:
+        assert len(stored["features"]) == len(pd.read_csv(out / "clips.csv"))
