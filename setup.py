@@ -14,7 +14,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=find_packages(include=["slowfast_mvit", "slowfast_mvit.*"]),
-    package_data={"slowfast_mvit": ["py.typed"]},
+    package_data={"slowfast_mvit": ["py.typed", "report/*.html", "report/*.css"]},
     install_requires=[
         # torch and torchvision come as the pair that the registry serves: pinning one breaks the other.
         "torch",
@@ -32,6 +32,7 @@ setup(
         "pyyaml",
         "safetensors",
         "matplotlib",
+        "jinja2",  # report.html, with names of videos and classes escaped
         "pillow",
         # Reads COCO's annotation files, of 450 MB, in seconds and without an object for each of their numbers.
         "msgspec",
@@ -55,6 +56,7 @@ setup(
             "onnx",
             "onnxscript",  # which torch writes ONNX by
             "onnxruntime",
+            "playwright",  # report.html in a browser, where the machine has one
         ],
         "tensorboard": ["tensorboard"],
         "features": ["pyarrow"],  # feature files of tools/predict.py as Parquet

@@ -22,9 +22,9 @@ MAY_IMPORT = {
 }
 TOP_FILES = {"__init__", "demo", "env"}  # above all rooms
 FOR_ALL_TOOLS = {"config.load", "errors"}
-# The room that a tool is about; run_net is about a whole job, whose errors it catches and whose log it shows.
+# The room that a tool is about; run_net is about a whole job, whose errors it catches, and whose log and report it shows.
 TOOL_ROOMS = {
-    "run_net": {"data.video", "engine.log"},
+    "run_net": {"data.video", "engine.log", "report.page"},
     "draw_detections": {"data.video"},
     "predict": {"data.video", "engine.log"},
 }

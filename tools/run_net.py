@@ -21,6 +21,7 @@ from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.video import VideoError
 from slowfast_mvit.engine.log import log_to_screen
 from slowfast_mvit.errors import UserError
+from slowfast_mvit.report.page import write_report
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,7 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.show_augmentations:
             return _show(files[0], overrides, args)
         for number, path in enumerate(files):
-            command = Command(path, tuple(overrides), args.toy, args.init_method or "", args.debug, number)
+            command = Command(
+                path, tuple(overrides), args.toy, args.init_method or "", args.debug, number, report=write_report
+            )
             ended = run_command(command)
             status = status or ended
             if ended not in (0, 2):  # asked to stop, or broken; after a mistake the next config runs all the same

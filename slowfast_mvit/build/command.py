@@ -1,13 +1,17 @@
 """One config of the command line, on as many processes as it asks for: what each says, and the exit status."""
 
+import logging
 import os
 import sys
 import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from slowfast_mvit.build.evaluate import summary
 from slowfast_mvit.build.job import check_device, config_in, make_toy, run_job, toy_job
-from slowfast_mvit.build.run import choose_device
+from slowfast_mvit.build.run import RunFolder, choose_device
 from slowfast_mvit.config.load import load_config
 from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.video import VideoError
@@ -18,6 +22,7 @@ from slowfast_mvit.engine.meeting import SECONDS, Lost, Meeting, Seat, meet, sea
 from slowfast_mvit.engine.stopping import Stopped
 from slowfast_mvit.errors import UserError
 
+_LOG = logging.getLogger(__name__)
 _MENDABLE = (UserError, VideoError, OSError)
 
 
@@ -32,6 +37,9 @@ class Command:
         init_method: where several machines without torchrun meet, ``tcp://HOST:PORT``.
         debug: show tracebacks.
         number: among the configs that are run in turn.
+        report: shows what a run has left in its folder, given that and the config. Rank 0 calls it at the end of a job, also of
+            one that stopped or failed, where the job has added to the folder. A function of a module, which other processes can
+            import.
     """
 
     path: str
@@ -40,6 +48,7 @@ class Command:
     init_method: str = ""
     debug: bool = False
     number: int = 0
+    report: Callable[[Path, Config], object] | None = None
 
     def config(self, *, make: bool = True) -> Config:
         """The config; with ``make`` the toy data that it needs is made."""
@@ -70,7 +79,9 @@ def _start(command: Command) -> int:
     if command.toy and machine.number == 0:
         make_toy(config)
     if num_processes * machine.count == 1:
-        _print(run_job(config, random_weights=command.toy), command)
+        with _reported(command, config):
+            metrics = run_job(config, random_weights=command.toy)
+        _print(metrics, command)
         return 0
     return launch(run_rank, (command, config), num_processes, machine, config.DISTRIBUTED.TIMEOUT)
 
@@ -104,12 +115,15 @@ def _run_at(command: Command, seat: Seat, config: Config | None) -> int:
 def _run_among(command: Command, meeting: Meeting, config: Config | None) -> int:
     asked = config or command.config(make=False)
     choose_device(meeting.seat.local_size if asked.NUM_GPUS else 0)  # before any rank takes its GPU
-    with joined(
-        meeting,
-        device_type="cuda" if asked.NUM_GPUS else "cpu",
-        backend=asked.DIST_BACKEND,
-        timeout=asked.DISTRIBUTED.TIMEOUT,
-    ) as world:
+    with (
+        _reported(command, asked, is_main=meeting.seat.rank == 0),
+        joined(
+            meeting,
+            device_type="cuda" if asked.NUM_GPUS else "cpu",
+            backend=asked.DIST_BACKEND,
+            timeout=asked.DISTRIBUTED.TIMEOUT,
+        ) as world,
+    ):
         if command.toy and config is None:
             _make_toy_once(asked, world)
         metrics = run_job(config_in(asked, world), world, random_weights=command.toy)
@@ -129,6 +143,47 @@ def _make_toy_once(config: Config, world: World) -> None:
     problem = world.mains(problem)
     if problem:
         raise UserError(problem)
+
+
+@contextmanager
+def _reported(command: Command, config: Config, *, is_main: bool = True) -> Iterator[None]:
+    """Run a job within; at its end what it has left in its folder is shown.
+
+    A report that cannot be made is a warning: the run is what counts.
+    """
+    if command.report is None or not is_main:
+        yield
+        return
+    folder = RunFolder(Path(config.OUTPUT_DIR))
+    before = _versions(folder)
+    try:
+        yield
+    except _MENDABLE:
+        if _versions(folder) != before:
+            _report(command.report, folder, config)
+        raise
+    _report(command.report, folder, config)
+
+
+def _report(report: Callable[[Path, Config], object], folder: RunFolder, config: Config) -> None:
+    try:
+        report(folder.root, config)
+    except _MENDABLE as problem:
+        _LOG.warning("the report could not be made: %s", problem)
+
+
+def _versions(folder: RunFolder) -> list[tuple[int, ...] | None]:
+    """What tells whether the files of a run that a report is made of have been written anew."""
+    return [_version(path) for path in (folder.log, folder.epochs, folder.metrics)]
+
+
+def _version(path: Path) -> tuple[int, ...] | None:
+    """None of a file that is not there."""
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return about.st_ino, about.st_size, about.st_mtime_ns
 
 
 def _print(metrics: dict[str, object] | None, command: Command) -> None:

@@ -26,25 +26,30 @@ class DrawnBox:
     lines: tuple[str, ...] = ()
 
 
-def draw_boxes(frame: np.ndarray, boxes: Sequence[DrawnBox]) -> np.ndarray:
-    """A frame uint8 RGB [H, W, 3] with boxes on it, each in a colour of its own, lines from its upper edge down."""
+def draw_boxes(frame: np.ndarray, boxes: Sequence[DrawnBox], *, letters: int = 0) -> np.ndarray:
+    """A frame uint8 RGB [H, W, 3] with boxes on it, each in a colour of its own, lines from its upper edge down.
+
+    ``letters`` is their size in pixels; by default it follows from the frame's.
+    """
     picture = Image.fromarray(np.ascontiguousarray(frame))
     draw = ImageDraw.Draw(picture)
     height, width = frame.shape[:2]
-    thick = max(2, _letter_size(width, height) // 6)
+    letters = letters or _letter_size(width, height)
+    thick = max(2, letters // 6)
     for number, box in enumerate(boxes):
         colour = COLOURS[number % len(COLOURS)]
         x1, x2 = (round(part * width) for part in box.corners[::2])
         y1, y2 = (round(part * height) for part in box.corners[1::2])
         draw.rectangle((x1, y1, max(x1, x2 - 1), max(y1, y2 - 1)), outline=colour, width=thick)
-        _write_lines(draw, box.lines, x1 + thick + 2, y1 + thick, colour)
+        _write_lines(draw, box.lines, x1 + thick + 2, y1 + thick, colour, letters)
     return np.asarray(picture)
 
 
 def draw_lines(frame: np.ndarray, lines: Sequence[str]) -> np.ndarray:
     """A frame uint8 RGB [H, W, 3] with lines of text from its upper left corner down."""
     picture = Image.fromarray(np.ascontiguousarray(frame))
-    _write_lines(ImageDraw.Draw(picture), lines, 4, 2, COLOURS[0])
+    letters = _letter_size(picture.width, picture.height)
+    _write_lines(ImageDraw.Draw(picture), lines, 4, 2, COLOURS[0], letters)
     return np.asarray(picture)
 
 
@@ -54,11 +59,11 @@ def _letter_size(width: int, height: int) -> int:
 
 
 def _write_lines(
-    draw: ImageDraw.ImageDraw, lines: Sequence[str], left: int, top: int, colour: tuple[int, int, int]
+    draw: ImageDraw.ImageDraw, lines: Sequence[str], left: int, top: int, colour: tuple[int, int, int], letters: int
 ) -> None:
     """Text on black, moved to the left where it would run out of the picture."""
-    width, height = draw.im.size
-    font = ImageFont.load_default(_letter_size(width, height))
+    width, _ = draw.im.size
+    font = ImageFont.load_default(letters)
     for line in lines:
         start = max(0, min(left, width - math.ceil(draw.textlength(line, font)) - 2))
         _, _, right, bottom = draw.textbbox((start, top), line, font)

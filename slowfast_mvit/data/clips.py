@@ -132,7 +132,7 @@ class TrainClips(Dataset[TrainItem | UnreadableVideo]):
     def __getitem__(self, key: SampleKey) -> TrainItem | UnreadableVideo:
         """The clip of ``key``: a function of (seed, epoch, index, repeat) and of nothing else."""
         try:
-            with _open(self.videos, key.index, self.backend, self.sampling.target_fps) as reader:
+            with open_listed(self.videos, key.index, self.backend, self.sampling.target_fps) as reader:
                 rng = sample_rng(self.seed, key.epoch, key.index)
                 indices = self.sampling.train_indices(reader.num_frames, reader.fps, rng)
                 frames = frames_to_tensor(reader.frames_at(indices))
@@ -172,7 +172,7 @@ class MultiViewVideos(Dataset[VideoViews | UnreadableVideo]):
     def __getitem__(self, index: int) -> VideoViews | UnreadableVideo:
         """Views of video ``index``, or why it cannot be read."""
         try:
-            with _open(self.videos, index, self.backend, self.sampling.target_fps) as reader:
+            with open_listed(self.videos, index, self.backend, self.sampling.target_fps) as reader:
                 clips = self.sampling.view_indices(reader.num_frames, reader.fps, self.num_clips)
                 seconds = reader.timestamps()[clips[:, [0, -1]]]
                 return read_clips(reader, clips, seconds, index, label_of(self.videos.labels, index))
@@ -204,7 +204,7 @@ def read_clips(reader: VideoReader, clips: np.ndarray, seconds: np.ndarray, inde
     )
 
 
-def _open(videos: VideoList, index: int, backend: str, frame_fps: float) -> VideoReader:
+def open_listed(videos: VideoList, index: int, backend: str, frame_fps: float) -> VideoReader:
     """A reader of video ``index``: of its listed images where the list gives them, else of its file or folder."""
     path = str(videos.paths[index])
     if videos.frames is not None:
