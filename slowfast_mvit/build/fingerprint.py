@@ -16,6 +16,7 @@ from slowfast_mvit.data.lists import VideoList
 from slowfast_mvit.engine.distributed import World
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.evaluation.ava_views import BoxProtocol
+from slowfast_mvit.evaluation.coco_views import ObjectProtocol
 from slowfast_mvit.evaluation.multiview import ViewProtocol
 
 _FORMAT = "1"  # changes when the same settings give other scores
@@ -41,7 +42,7 @@ def fingerprint_of(
     config: Config,
     weights: str,
     videos: VideoList | ImageList | AvaList | CocoList,
-    protocol: ViewProtocol | BoxProtocol,
+    protocol: ViewProtocol | BoxProtocol | ObjectProtocol,
     precision: str,
 ) -> Fingerprint:
     """The fingerprint of one test; ``weights`` is what :func:`hash_weights` gives."""

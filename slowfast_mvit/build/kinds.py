@@ -8,6 +8,7 @@ from slowfast_mvit.build.ava import box_protocol, boxes_to_test, boxes_to_train
 from slowfast_mvit.build.ava_lists import ava_list
 from slowfast_mvit.build.clips import clips_to_test, clips_to_train
 from slowfast_mvit.build.coco import coco_list, images_to_train
+from slowfast_mvit.build.coco_test import images_to_test, object_protocol
 from slowfast_mvit.build.data import dataset_of, videos_of, view_protocol
 from slowfast_mvit.build.parts import ToTest, ToTrain
 from slowfast_mvit.config.schema import Config
@@ -16,10 +17,11 @@ from slowfast_mvit.data.coco import CocoList
 from slowfast_mvit.data.imagenet import ImageList
 from slowfast_mvit.data.lists import VideoList
 from slowfast_mvit.evaluation.ava_views import BoxProtocol
+from slowfast_mvit.evaluation.coco_views import ObjectProtocol
 from slowfast_mvit.evaluation.multiview import ViewProtocol
 
 AnyList = VideoList | ImageList | AvaList | CocoList
-AnyProtocol = ViewProtocol | BoxProtocol
+AnyProtocol = ViewProtocol | BoxProtocol | ObjectProtocol
 
 
 def list_of(config: Config, split: str, label_names: Sequence[str] = ()) -> AnyList:
@@ -40,6 +42,8 @@ def protocol_of(config: Config, split: str) -> AnyProtocol:
     """How a split (val or test) is tested."""
     if dataset_of(config, split) == "ava":
         return box_protocol(config, validation=split == "val")
+    if dataset_of(config, split) == "coco":
+        return object_protocol(config, validation=split == "val")
     return view_protocol(config)
 
 
@@ -57,5 +61,8 @@ def to_test(config: Config, videos: AnyList, protocol: AnyProtocol, precision: s
     if isinstance(videos, AvaList):
         assert isinstance(protocol, BoxProtocol)
         return boxes_to_test(config, videos, protocol, precision, device)
+    if isinstance(protocol, ObjectProtocol):
+        assert isinstance(videos, CocoList | ImageList)
+        return images_to_test(config, videos, protocol, precision, device)
     assert isinstance(protocol, ViewProtocol) and not isinstance(videos, CocoList)
     return clips_to_test(config, videos, protocol, precision, device)

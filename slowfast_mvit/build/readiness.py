@@ -6,7 +6,7 @@ from slowfast_mvit.config.check_images import images_or_video
 from slowfast_mvit.config.schema import Config
 from slowfast_mvit.errors import UserError
 
-_DATASETS = ("kinetics", "ssv2", "imagenet", "ava")
+_DATASETS = ("kinetics", "ssv2", "imagenet", "ava", "coco")
 
 
 def refuse_unbuilt(config: Config) -> None:

@@ -39,7 +39,7 @@ class Placement:
     def of_image(self, image: Image.Image) -> np.ndarray:
         """RGB image -> uint8 [canvas_height, canvas_width, 3]; bilinear, with PIL's averaging, and grey beside it."""
         window = (self.left, self.top, self.right, self.bottom)
-        pixels = np.asarray(image.resize((self.width, self.height), Image.Resampling.BILINEAR, box=window))
+        pixels = np.array(image.resize((self.width, self.height), Image.Resampling.BILINEAR, box=window))
         pixels = pixels[:, ::-1] if self.flip else pixels
         if (self.canvas_height, self.canvas_width) == pixels.shape[:2]:
             return np.ascontiguousarray(pixels)

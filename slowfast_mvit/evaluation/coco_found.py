@@ -141,7 +141,9 @@ class ObjectResult:
     images: tuple[FoundObjects, ...]
 
 
-def coco_results(result: ObjectResult, image_ids: Sequence[int], category_ids: Sequence[int]) -> list[CocoEntry]:
+def coco_results(
+    result: ObjectResult, image_ids: Sequence[int] | np.ndarray, category_ids: Sequence[int] | np.ndarray
+) -> list[CocoEntry]:
     """COCO's entries of everything that is found, image by image, best first.
 
     Args:
@@ -168,7 +170,7 @@ def coco_results(result: ObjectResult, image_ids: Sequence[int], category_ids: S
     ]
 
 
-def objects_table(result: ObjectResult, names: Sequence[str], label_names: Sequence[str]) -> pd.DataFrame:
+def objects_table(result: ObjectResult, names: Sequence[str] | np.ndarray, label_names: Sequence[str]) -> pd.DataFrame:
     """One row per object: image, label, score, x1, y1, x2, y2 in pixels of the file; best first in each image.
 
     Args:

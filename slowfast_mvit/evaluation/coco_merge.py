@@ -8,7 +8,7 @@ Letters: B images in a batch, n objects of an image, M cells a side of a mask.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from slowfast_mvit.ops.soft_nms import soft_nms_by_class
 from slowfast_mvit.pictures import DetectionBatch, Detections
 
 
+@runtime_checkable
 class Detects(Protocol):
     """The parts of a detector."""
 
