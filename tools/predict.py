@@ -11,6 +11,9 @@ checkpoint of run_net.py alone (--weights), which holds its config. OUTPUT gets 
 Videos of up to a minute are seen as in the test, by its views. Longer ones are seen whole, by windows of the length of the
 model's clip, one after the other; --stride makes that faster, --window 0 asks for the test's views whatever the length.
 
+A detector (--model mask_rcnn_mvitv2_t, or a config of one) finds objects in images: OUTPUT gets coco_results.json, objects.csv
+and pictures/ with boxes, masks, names and scores on the images (--no-draw leaves the pictures out).
+
 With --boxes or --detector, and a config of a model for boxes: who does what. The boxes are a list as docs/ava.md describes it,
 or a person detector's: --detector takes weights of torchvision's fasterrcnn_resnet50_fpn_v2, and its boxes are written to
 OUTPUT/boxes.csv.
@@ -23,8 +26,10 @@ from pathlib import Path
 
 from slowfast_mvit.build.predict_boxes import predict_boxes, split_words
 from slowfast_mvit.build.predict_clips import Wanted, check_wanted, predict_clips
-from slowfast_mvit.build.predict_model import ReadyModel, config_of_checkpoint, model_of_config, model_of_name
+from slowfast_mvit.build.predict_model import config_of_checkpoint, model_of_config, model_of_name
+from slowfast_mvit.build.predict_objects import predict_objects
 from slowfast_mvit.build.predict_scores import Looks
+from slowfast_mvit.build.ready_detector import detector_of_config, detector_of_name, is_detector
 from slowfast_mvit.config.load import load_config
 from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.video import VideoError
@@ -41,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("no input is given")
     log_to_screen()
     try:
-        files, problem = (_boxes if args.boxes or args.detector else _clips)(args, inputs, overrides)
+        files, problem = _predict(args, inputs, overrides)
     except (UserError, VideoError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -55,17 +60,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 2 if problem else 0
 
 
-def _clips(args: argparse.Namespace, inputs: list[str], overrides: list[str]) -> tuple[Mapping[Path, str], str]:
+def _predict(args: argparse.Namespace, inputs: list[str], overrides: list[str]) -> tuple[Mapping[Path, str], str]:
+    """The files that were written, and what could not be read."""
+    if args.boxes or args.detector:
+        return _boxes(args, inputs, overrides)
+    config = None
+    if args.model is None:
+        config = _config(args, overrides)
+    elif args.cfg is not None:
+        raise UserError("--model and --cfg both say which model is meant: give one of them")
+    elif overrides:
+        raise UserError(f"{overrides[0]} is a key of a config, and --model has none: give --cfg, or leave it out")
+    finds_objects = is_detector(args.model if config is None else config.MODEL.ARCH)
+    return (_objects if finds_objects else _clips)(args, inputs, config)
+
+
+def _clips(args: argparse.Namespace, inputs: list[str], config: Config | None) -> tuple[Mapping[Path, str], str]:
     """Classify whole clips, or images."""
+    _refuse(args, "min_score", what="whole clips")
     looks = Looks(args.window, args.stride)
-    wanted = Wanted(args.probabilities, args.features, args.layer, args.draw)
+    wanted = Wanted(args.probabilities, args.features, args.layer, bool(args.draw))
     check_wanted(args.output, inputs, wanted)
-    written = predict_clips(_model(args, overrides), inputs, args.output, looks, wanted)
+    model = model_of_name(args.model, args.weights) if config is None else model_of_config(config)
+    written = predict_clips(model, inputs, args.output, looks, wanted)
     return written.files, written.problem
 
 
 def _boxes(args: argparse.Namespace, inputs: list[str], overrides: list[str]) -> tuple[Mapping[Path, str], str]:
     """Score people in boxes."""
+    _refuse(args, "min_score", what="boxes")
     of_clips = ("model", "window", "stride", "probabilities", "features", "layer")
     given = [f"--{name}" for name in of_clips if getattr(args, name) is not None]
     if given:
@@ -76,19 +99,24 @@ def _boxes(args: argparse.Namespace, inputs: list[str], overrides: list[str]) ->
         args.output,
         boxes=args.boxes,
         detector=args.detector,
-        draw=args.draw,
+        draw=bool(args.draw),
     )
     return predicted.files, predicted.problem
 
 
-def _model(args: argparse.Namespace, overrides: list[str]) -> ReadyModel:
-    if args.model is None:
-        return model_of_config(_config(args, overrides))
-    if args.cfg is not None:
-        raise UserError("--model and --cfg both say which model is meant: give one of them")
-    if overrides:
-        raise UserError(f"{overrides[0]} is a key of a config, and --model has none: give --cfg, or leave it out")
-    return model_of_name(args.model, args.weights)
+def _objects(args: argparse.Namespace, inputs: list[str], config: Config | None) -> tuple[Mapping[Path, str], str]:
+    """Find objects in images."""
+    _refuse(args, "window", "stride", "probabilities", "features", "layer", what="a detector")
+    ready = detector_of_name(args.model, args.weights) if config is None else detector_of_config(config)
+    draw, min_score = args.draw is not False, 0.5 if args.min_score is None else args.min_score
+    predicted = predict_objects(ready, inputs, args.output, draw=draw, min_score=min_score)
+    return predicted.files, predicted.problem
+
+
+def _refuse(args: argparse.Namespace, *names: str, what: str) -> None:
+    given = [f"--{name.replace('_', '-')}" for name in names if getattr(args, name) is not None]
+    if given:
+        raise UserError(f"{', '.join(given)} is not for {what}: leave it out")
 
 
 def _config(args: argparse.Namespace, overrides: list[str]) -> Config:
@@ -118,7 +146,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--output", required=True, type=Path, metavar="FOLDER", help="is written to")
     parser.add_argument(
-        "--draw", action="store_true", help="write the files with labels, or boxes and actions, on them, too"
+        "--draw",
+        action=argparse.BooleanOptionalAction,
+        help="write the files with labels, boxes or objects on them, too (objects: by default)",
     )
     clips = parser.add_argument_group("whole clips and images")
     clips.add_argument(
@@ -133,6 +163,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     clips.add_argument(
         "--layer", metavar="NAME", help="module that gives the features; by default the input of the head"
+    )
+    objects = parser.add_argument_group("objects in images")
+    objects.add_argument(
+        "--min-score", type=float, metavar="SCORE", help="objects below it are not drawn (0.5); the tables have all"
     )
     boxes = parser.add_argument_group("people in boxes").add_mutually_exclusive_group()
     boxes.add_argument(

@@ -1,7 +1,7 @@
 """What is in images of one's own: boxes, masks and names, by the code of the test."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from slowfast_mvit.build.precision import precision_of
 from slowfast_mvit.build.ready_detector import ReadyDetector
 from slowfast_mvit.data.imagenet import ImageList
 from slowfast_mvit.data.images import read_image
+from slowfast_mvit.data.inputs import find_inputs, list_files
 from slowfast_mvit.data.objects_on_image import DrawnObject, draw_objects
 from slowfast_mvit.errors import UserError, check_output
 from slowfast_mvit.evaluation.coco_files import write_results
@@ -35,7 +36,7 @@ class PredictedObjects:
 
 
 def predict_objects(
-    ready: ReadyDetector, images: ImageList, output: Path, *, draw: bool = True, min_score: float = 0.5
+    ready: ReadyDetector, words: Sequence[str | Path], output: Path, *, draw: bool = True, min_score: float = 0.5
 ) -> PredictedObjects:
     """Find the objects of every image, on one device, and write them to a folder.
 
@@ -46,7 +47,7 @@ def predict_objects(
     Args:
         ready: of :func:`~slowfast_mvit.build.ready_detector.detector_of_name` or ``detector_of_config``, whose config says how
             images are resized, and whether they are looked at several times.
-        images: the files.
+        words: files, folders, patterns, list files; see :func:`slowfast_mvit.data.inputs.find_inputs`.
         output: the folder.
         draw: write ``pictures/NAME_objects.jpg`` too, with boxes, masks, names and scores on them.
         min_score: objects below it are not drawn.
@@ -55,6 +56,10 @@ def predict_objects(
         UserError: what the user can mend; among others, no image can be read.
     """
     check_output(output, "--output", folder=True)
+    for name in ("coco_results.json", "objects.csv", "unreadable.csv"):
+        check_output(output / name, "--output", inputs=list_files(words))
+    images = find_inputs(words, images=True)
+    assert isinstance(images, ImageList)  # as it was asked for
     pictures = _picture_files(images, output / "pictures") if draw else []
     protocol = object_protocol(ready.config, validation=False)
     precision = precision_of(ready.config, ready.device, training=False)

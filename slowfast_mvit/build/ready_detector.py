@@ -10,6 +10,7 @@ from torch import nn
 
 from slowfast_mvit.build.evaluate import load_tested
 from slowfast_mvit.build.model import build_model, create_model
+from slowfast_mvit.build.pretrained import count_objects
 from slowfast_mvit.build.readiness import refuse_unbuilt
 from slowfast_mvit.build.run import RunFolder, choose_device
 from slowfast_mvit.config.schema import Config
@@ -22,9 +23,9 @@ from slowfast_mvit.weights.containers import unwrap
 from slowfast_mvit.weights.formats import known_format
 from slowfast_mvit.weights.load import load_weights, read_source
 from slowfast_mvit.weights.report import log_report
+from slowfast_mvit.weights.zoo import tags
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of every published detector
-_ONE_PER_CLASS = "roi_heads.mask_head.predictor.bias"
 
 
 @dataclass(frozen=True)
@@ -63,25 +64,37 @@ def detector_of_config(config: Config) -> ReadyDetector:
     return _ready(model, config, names, device)
 
 
-def detector_of_name(name: str, weights: str | Path) -> ReadyDetector:
+def is_detector(name: str | None) -> bool:
+    """Whether a name of create_model, or MODEL.ARCH of a config, is that of a detector."""
+    return name in DETECTORS or name in DETECTOR_ARCHS
+
+
+def detector_of_name(name: str, weights: str | Path | None = None) -> ReadyDetector:
     """A detector of :func:`slowfast_mvit.create_model`, on the GPU if there is one.
 
     Args:
         name: of the model, as mask_rcnn_mvitv2_t.
-        weights: a path or URL of weights for it, ours or detectron2's.
+        weights: a tag of published weights, or a path or URL of some, ours or detectron2's; by default its published ones.
 
     Raises:
         UserError: no such model or weights.
     """
     if name not in DETECTORS:
         raise UserError(f"there is no detector {name!r}; {closest(name, DETECTORS)}")
-    content = read_source(str(weights))
-    state, _ = known_format(unwrap(content, str(weights)))
-    if _ONE_PER_CLASS not in state:
-        raise UserError(f"{weights} holds no detector: there is no {_ONE_PER_CLASS} in it; give weights of {name}")
-    num_classes = len(state[_ONE_PER_CLASS])
-    model = create_model(name, num_classes=num_classes)
-    log_report(load_weights(model, content, strict=True, name=str(weights)))
+    source, names = "" if weights is None else str(weights), ()
+    if not source or source in tags(name):
+        model = create_model(name, pretrained=source or True)
+        num_classes = len(coco_categories())
+    else:
+        content = read_source(source)
+        state, _ = known_format(unwrap(content, source))
+        counted = count_objects(state)
+        if counted is None:
+            raise UserError(f"{source} holds no detector: give weights of {name}")
+        num_classes = counted
+        model = create_model(name, num_classes=num_classes)
+        log_report(load_weights(model, content, strict=True, name=source))
+        names = tuple(content.get("label_names", ()))
     config = Config()
     arch = "cascade_mask_rcnn" if DETECTORS[name].cascade else "mask_rcnn"
     config = replace(
@@ -92,7 +105,7 @@ def detector_of_name(name: str, weights: str | Path) -> ReadyDetector:
         DATA_LOADER=replace(config.DATA_LOADER, NUM_WORKERS=min(4, os.cpu_count() or 1)),
     )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return _ready(model, config, tuple(content.get("label_names", ())), device)
+    return _ready(model, config, names, device)
 
 
 def _ready(model: nn.Module, config: Config, label_names: Sequence[str], device: torch.device) -> ReadyDetector:

@@ -14,16 +14,9 @@ from slowfast_mvit.build.evaluate import run_test
 from slowfast_mvit.build.model import build_model
 from slowfast_mvit.build.predict_objects import predict_objects
 from slowfast_mvit.build.ready_detector import ReadyDetector, detector_of_config, detector_of_name
-from slowfast_mvit.data.imagenet import ImageList
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.evaluation.mask_codes import mask_of
 from tests.build.coco_config import coco_config, small_coco
-
-
-def listed(*paths: Path) -> ImageList:
-    files = np.array([str(path).encode() for path in paths])
-    zeros = np.zeros(len(paths), dtype=np.int64)
-    return ImageList(("",), zeros.astype(np.uint8), files, zeros, (), "the test")
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +39,7 @@ def test_files(ready, weights, tmp_path) -> None:
     """The test of the same images finds the same."""
     data = small_coco(tmp_path / "data")
     images = [data / "images" / f"{number}.png" for number in (31, 30)]
-    predicted = predict_objects(ready, listed(*images), tmp_path / "out", min_score=0.0)
+    predicted = predict_objects(ready, images, tmp_path / "out", min_score=0.0)
     assert predicted.problem == "" and predicted.num_objects == 40
     entries = json.loads((tmp_path / "out" / "coco_results.json").read_text())
     assert {(entry["image_id"], entry["file_name"]) for entry in entries} == {(1, str(images[0])), (2, str(images[1]))}
@@ -70,12 +63,12 @@ def test_files(ready, weights, tmp_path) -> None:
 def test_nothing_is_drawn_below_the_score(ready, tmp_path) -> None:
     data = small_coco(tmp_path / "data")
     image = data / "images" / "30.png"
-    predicted = predict_objects(ready, listed(image), tmp_path / "out", min_score=0.99)
+    predicted = predict_objects(ready, [image], tmp_path / "out", min_score=0.99)
     drawn = tmp_path / "out" / "pictures" / "30_objects.jpg"
     assert predicted.files[drawn] == "0 objects that score 0.99 or more"
     Image.open(image).save(tmp_path / "plain.jpg", quality=92)
     assert drawn.read_bytes() == (tmp_path / "plain.jpg").read_bytes()
-    without = predict_objects(ready, listed(image), tmp_path / "plain", draw=False)
+    without = predict_objects(ready, [image], tmp_path / "plain", draw=False)
     assert {path.name for path in without.files} == {"coco_results.json", "objects.csv"}
     assert not (tmp_path / "plain" / "pictures").exists()
 
@@ -84,7 +77,7 @@ def test_images_of_one_name_have_pictures_each(ready, tmp_path) -> None:
     data = small_coco(tmp_path / "data")
     (data / "other").mkdir()
     (data / "other" / "30.png").write_bytes((data / "images" / "31.png").read_bytes())
-    images = listed(data / "images" / "30.png", data / "other" / "30.png")
+    images = [data / "images" / "30.png", data / "other" / "30.png"]
     predicted = predict_objects(ready, images, tmp_path / "out")
     assert {path.name for path in predicted.files if path.suffix == ".jpg"} == {"30_objects.jpg", "30_2_objects.jpg"}
     assert Image.open(tmp_path / "out" / "pictures" / "30_2_objects.jpg").size == (60, 40)
@@ -94,13 +87,13 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_done(ready, tmp_path) -> N
     data = small_coco(tmp_path / "data")
     (data / "images" / "31.png").write_bytes(b"no image")
     images = [data / "images" / f"{number}.png" for number in (30, 31, 32)]
-    predicted = predict_objects(ready, listed(*images), tmp_path / "out")
+    predicted = predict_objects(ready, images, tmp_path / "out")
     assert predicted.problem.startswith(f"1 of 3 images could not be read, for example {images[1]} (it is no image")
     entries = json.loads((tmp_path / "out" / "coco_results.json").read_text())
     assert {entry["image_id"] for entry in entries} == {1, 3}
     assert pd.read_csv(tmp_path / "out" / "unreadable.csv")["path"].tolist() == [str(images[1])]
     with pytest.raises(UserError, match="1 of 1 images could not be read"):
-        predict_objects(ready, listed(images[1]), tmp_path / "out")
+        predict_objects(ready, [images[1]], tmp_path / "out")
 
 
 def test_a_photograph_that_is_stored_lying_is_looked_at_upright(ready, tmp_path) -> None:
@@ -108,7 +101,7 @@ def test_a_photograph_that_is_stored_lying_is_looked_at_upright(ready, tmp_path)
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: shown 40 wide and 60 high
     Image.fromarray(pixels).save(tmp_path / "lying.png", exif=exif)
-    predict_objects(ready, listed(tmp_path / "lying.png"), tmp_path / "out")
+    predict_objects(ready, [tmp_path / "lying.png"], tmp_path / "out")
     assert Image.open(tmp_path / "out" / "pictures" / "lying_objects.jpg").size == (40, 60)
     entries = json.loads((tmp_path / "out" / "coco_results.json").read_text())
     assert all(entry["segmentation"]["size"] == [60, 40] for entry in entries)
@@ -116,12 +109,12 @@ def test_a_photograph_that_is_stored_lying_is_looked_at_upright(ready, tmp_path)
 
 def test_no_picture_takes_the_place_of_an_input(ready, tmp_path) -> None:
     data = small_coco(tmp_path / "data")
-    first = predict_objects(ready, listed(data / "images" / "30.png"), tmp_path / "out")
+    first = predict_objects(ready, [data / "images" / "30.png"], tmp_path / "out")
     drawn = next(path for path in first.files if path.suffix == ".jpg")
     other = drawn.with_name("30.png")
     other.write_bytes((data / "images" / "30.png").read_bytes())
     with pytest.raises(UserError, match=r"30_objects\.jpg is read, and would be overwritten"):
-        predict_objects(ready, listed(other, drawn), tmp_path / "out")
+        predict_objects(ready, [other, drawn], tmp_path / "out")
 
 
 def test_a_config_of_something_else(tmp_path) -> None:
@@ -151,7 +144,7 @@ def test_by_name(tmp_path) -> None:
     assert ready.config.DATA.MEAN == (0.485, 0.456, 0.406)
     small = replace(ready.config, COCO=replace(ready.config.COCO, TEST_SHORT_SIDES=(128,)))
     data = small_coco(tmp_path / "data")
-    predicted = predict_objects(replace(ready, config=small), listed(data / "images" / "30.png"), tmp_path / "out")
+    predicted = predict_objects(replace(ready, config=small), [data / "images" / "30.png"], tmp_path / "out")
     assert predicted.problem == ""
     name = "roi_heads.mask_head.predictor.bias"
     torch.testing.assert_close(ready.model.state_dict()[name].cpu(), model.state_dict()[name])
