@@ -4,7 +4,7 @@ Letters: B batch, N query tokens, M key tokens, D channels of a head, E columns 
 model has one, is row 0 of every token tensor: it is normalised but never pooled, and has no position.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import prod
 from typing import NamedTuple
 
@@ -26,7 +26,15 @@ from slowfast_mvit.models.pooling import (
 )
 from slowfast_mvit.models.projection import Linear, project
 from slowfast_mvit.models.relpos import key_codes, query_terms
-from slowfast_mvit.models.windows import from_windows, shift_mask, to_windows, window_counts
+from slowfast_mvit.models.windows import (
+    Tokens,
+    from_windows,
+    join_rows,
+    shift_mask,
+    split_rows,
+    to_windows,
+    window_counts,
+)
 
 AXIS_NAMES = ("t", "h", "w")
 
@@ -90,8 +98,10 @@ class PoolingAttention(nn.Module):
         q, k, v, q_grid, k_grid, skipped = self.heads(x, grid, norm, skip)
         attend = self._attend if self.window is None else self._attend_locally
         out = attend(q, k, v, q_grid, k_grid)
+        del k, v  # without gradients, nothing else holds them
         if self.residual_pooling:
             out = torch.addcmul(out, q, self._is_patch(q)) if self.num_prefix else out + q
+        del q
         tokens = out.flatten(2)
         tokens = linear(tokens, self.proj.weight, self.proj.bias) if stock(self.proj) else self.proj(tokens)
         return Attended(tokens, q_grid, skipped)
@@ -102,21 +112,19 @@ class PoolingAttention(nn.Module):
         needed = None if pool_kv is None else needed_tokens(tuple(grid), pool_kv, self.num_prefix)
         rows, kv_grid, pool_kv = (None, tuple(grid), pool_kv) if needed is None else needed
         rows = None if rows is None else rows.to(x.device)
-        q, kv, *skips = self._project(x, norm, skip, rows)
-        (q,), q_grid = self._pool(q, grid, "q", pool_q)
-        (k, v), k_grid = self._pool(kv, kv_grid, "kv", pool_kv)
-        return Heads(q, k, v, q_grid, k_grid, skips[0] if skips else None)
+        projected = self._project(x, norm, skip, rows)
+        (q,), q_grid = self._pool(next(projected), grid, "q", pool_q)
+        (k, v), k_grid = self._pool(next(projected), kv_grid, "kv", pool_kv)
+        return Heads(q, k, v, q_grid, k_grid, next(projected, None))
 
-    def _project(
-        self, x: Tensor, norm: nn.LayerNorm, skip: nn.Linear | None, rows: Tensor | None
-    ) -> tuple[Tensor, ...]:
+    def _project(self, x: Tensor, norm: nn.LayerNorm, skip: nn.Linear | None, rows: Tensor | None) -> Iterator[Tensor]:
         """Queries [B, N, C], keys and values [B, M, 2 * C] of the tokens ``rows`` (None: all), and the skip path's map."""
         C = self.proj.in_features
         if not stock(norm, self.qkv, skip):
             normed = norm(x)
             q, kv = self.qkv(normed).split((C, 2 * C), dim=-1)
             kv = kv if rows is None else kv.index_select(1, rows)
-            return (q, kv) if skip is None else (q, kv, skip(normed))
+            return iter((q, kv) if skip is None else (q, kv, skip(normed)))
         weights, biases = self.qkv.weight.split((C, 2 * C)), _split(self.qkv.bias, C)
         maps = [Linear(weights[0], biases[0]), Linear(weights[1], biases[1], rows)]
         if skip is not None:
@@ -155,20 +163,33 @@ class PoolingAttention(nn.Module):
         q_side, k_side, counts = window.q_side, window.k_side, window_counts(q_grid, window.q_side)
         # A single window has no neighbours to meet (as in Swin).
         q_shift, k_shift = (window.q_shift, window.k_shift) if prod(counts) > 1 else (0, 0)
+        if not q_shift and counts[0] > 1 and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            # Windows are copies of the tokens: those of a row of windows at a time, where no backward pass keeps them all.
+            split = split_rows(q, q_grid, q_side), split_rows(k, k_grid, k_side), split_rows(v, k_grid, k_side)
+            return join_rows([self._attend_in_windows(*row) for row in zip(*split, strict=True)], q_grid)
         mask = None
         if q_shift:
             frames = prod(q_grid[:-2]), prod(k_grid[:-2])
             mask = shift_mask(counts, (q_side, k_side), (q_shift, k_shift), frames)
             mask = mask.to(q.device).repeat(len(q), 1, 1)[:, None]
+        return self._attend_in_windows(
+            Tokens(q, q_grid), Tokens(k, k_grid), Tokens(v, k_grid), (q_shift, k_shift), mask
+        )
+
+    def _attend_in_windows(
+        self, q: Tokens, k: Tokens, v: Tokens, shifts: tuple[int, int] = (0, 0), mask: Tensor | None = None
+    ) -> Tensor:
+        window = self.window
+        assert window is not None
         out = self._attend(
-            to_windows(q, q_grid, q_side, q_shift),
-            to_windows(k, k_grid, k_side, k_shift),
-            to_windows(v, k_grid, k_side, k_shift),
-            (*q_grid[:-2], q_side, q_side),
-            (*k_grid[:-2], k_side, k_side),
+            to_windows(*q, window.q_side, shifts[0]),
+            to_windows(*k, window.k_side, shifts[1]),
+            to_windows(*v, window.k_side, shifts[1]),
+            (*q.grid[:-2], window.q_side, window.q_side),
+            (*k.grid[:-2], window.k_side, window.k_side),
             mask,
         )
-        return from_windows(out, q_grid, q_side, q_shift)
+        return from_windows(out, q.grid, window.q_side, shifts[0])
 
     def _attend(
         self, q: Tensor, k: Tensor, v: Tensor, q_grid: Axes, k_grid: Axes, mask: Tensor | None = None

@@ -4,7 +4,7 @@ Letters: B batch, N tokens, C channels, M rows of a selection. A norm costs litt
 take as much memory as the tokens themselves.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -23,15 +23,19 @@ class Linear(NamedTuple):
     rows: Tensor | None = None
 
 
-def project(x: Tensor, norm: nn.LayerNorm, maps: Sequence[Linear]) -> tuple[Tensor, ...]:
-    """Each of ``maps`` of the normalised tokens ``x`` [B, N, C]: a tuple of [B, N or M, O]."""
+def project(x: Tensor, norm: nn.LayerNorm, maps: Sequence[Linear]) -> Iterator[Tensor]:
+    """Each of ``maps`` of the normalised tokens ``x`` [B, N, C], one after the other: [B, N or M, O].
+
+    Without gradients each is made when it is asked for, so that what is made of one can replace it before the next.
+    """
     flat = [tensor for map_ in maps for tensor in map_]
     trained = any(tensor is not None and tensor.requires_grad for tensor in (x, norm.weight, norm.bias, *flat))
     # A compiler makes its own plan of what to keep.
     if torch.compiler.is_compiling() or not torch.is_grad_enabled() or not trained:
         normed = norm(x).to(compute_dtype(x))  # once for all maps
-        return tuple(linear(_select(normed, rows), weight, bias) for weight, bias, rows in maps)
-    return _Project.apply(x, norm.weight, norm.bias, norm.eps, *flat)
+        made = (linear(_select(normed, rows), weight, bias) for weight, bias, rows in maps)
+        return iter(tuple(made)) if torch.compiler.is_compiling() else made
+    return iter(_Project.apply(x, norm.weight, norm.bias, norm.eps, *flat))
 
 
 def _select(tokens: Tensor, rows: Tensor | None) -> Tensor:

@@ -7,12 +7,20 @@ in the attention, as in detectron2's MViT.
 
 from collections.abc import Sequence
 from math import prod
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from slowfast_mvit.ops.caching import cached_table
+
+
+class Tokens(NamedTuple):
+    """Tokens [B, prod(grid), n, D] and their grid."""
+
+    tokens: Tensor
+    grid: tuple[int, ...]
 
 
 def window_counts(grid: Sequence[int], side: int) -> tuple[int, int]:
@@ -44,6 +52,18 @@ def from_windows(windows: Tensor, grid: Sequence[int], side: int, shift: int = 0
     if shift:
         volume = volume.roll((shift, shift), dims=(2, 3))
     return volume[:, :, :height, :width].reshape(-1, T * height * width, n, D)
+
+
+def split_rows(tokens: Tensor, grid: Sequence[int], side: int) -> list[Tokens]:
+    """The tokens [B, prod(grid), n, D] of each row of windows, with a grid of their own; views of an image's."""
+    volume = tokens.unflatten(1, (prod(grid[:-2]), *grid[-2:]))
+    return [Tokens(part.flatten(1, 3), (*grid[:-2], *part.shape[2:4])) for part in volume.split(side, dim=2)]
+
+
+def join_rows(rows: Sequence[Tensor], grid: Sequence[int]) -> Tensor:
+    """The reverse of :func:`split_rows`."""
+    T, width = prod(grid[:-2]), grid[-1]
+    return torch.cat([row.unflatten(1, (T, -1, width)) for row in rows], dim=2).flatten(1, 3)
 
 
 @cached_table(64)

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slowfast_mvit.models.windows import from_windows, shift_mask, to_windows, window_counts
+from slowfast_mvit.models.windows import from_windows, join_rows, shift_mask, split_rows, to_windows, window_counts
 
 extent = st.integers(1, 9)
 
@@ -42,6 +42,17 @@ def test_there_and_back(frames, height, width, side, shift, heads):
     windows = to_windows(tokens, grid, side, shift % side)
     assert windows.shape[0] == 2 * window_counts(grid, side)[0] * window_counts(grid, side)[1]
     assert torch.equal(from_windows(windows, grid, side, shift % side), tokens)
+
+
+@given(extent, extent, extent, st.integers(1, 5), st.integers(1, 2))
+def test_rows_of_windows_there_and_back(frames, height, width, side, heads):
+    grid = (frames, height, width)
+    tokens = torch.randn(2, frames * height * width, heads, 3)
+    rows = split_rows(tokens, grid, side)
+    assert len(rows) == window_counts(grid, side)[0]
+    assert torch.equal(join_rows([row.tokens for row in rows], grid), tokens)
+    apart = torch.cat([to_windows(row.tokens[:1], row.grid, side) for row in rows])
+    assert torch.equal(apart, to_windows(tokens[:1], grid, side))
 
 
 def test_the_shift_mask_by_hand():
