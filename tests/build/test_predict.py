@@ -26,7 +26,7 @@ MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 
 
 def small(arch=VIDEO, classes=7):
-    model = MViT(arch, classes)
+    model = MViT(arch, classes, dropout_rate=0.5, drop_path_rate=0.3)
     randomize(model)
     return model.eval()
 
