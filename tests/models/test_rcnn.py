@@ -141,3 +141,17 @@ def test_objects_are_for_training():
         small_detector().eval()(images, SIZES, objects)
     with pytest.raises(AssertionError):
         small_detector()(images, SIZES)
+
+
+@BOTH
+@pytest.mark.parametrize("dtype", (torch.bfloat16, torch.float16))
+def test_in_half_precision_losses_and_detections_are_float32(cascade, dtype):
+    images, objects = two_images()
+    detector = small_detector(cascade=cascade, options=RcnnOptions(score_thresh=0.01))
+    with torch.autocast("cpu", dtype=dtype):
+        losses = detector(images, SIZES, objects)
+        sum(losses.values()).backward()
+        found = detector.eval()(images, SIZES)[0]
+    assert {loss.dtype for loss in losses.values()} == {torch.float32}
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in detector.parameters())
+    assert {found.boxes.dtype, found.scores.dtype, found.masks.dtype} == {torch.float32} and len(found) > 0
