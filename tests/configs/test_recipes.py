@@ -19,8 +19,10 @@ from slowfast_mvit.config.schema import Config
 from slowfast_mvit.models.action import ActionMViT
 from slowfast_mvit.models.baselines import BoxNetwork
 from slowfast_mvit.models.flops import count_flops
+from slowfast_mvit.models.flops_rcnn import detector_flops
 from slowfast_mvit.models.mvit import MViT
 from slowfast_mvit.models.paper import PAPER_ROWS
+from slowfast_mvit.models.rcnn import Detector
 
 ROOT = Path(__file__).parents[2]
 ALL = {
@@ -38,14 +40,17 @@ def config_of(name: str) -> Config:
 def model_of(name: str) -> torch.nn.Module:
     with torch.device("meta"):
         model = build_model(config_of(name))
-    assert isinstance(model, MViT) or name == "AVA/SLOWFAST_32x2_R50"
+    finds = name.startswith("COCO/") or "_COCO" in name
+    assert isinstance(model, Detector if finds else MViT) or name == "AVA/SLOWFAST_32x2_R50"
     assert isinstance(model, ActionMViT | BoxNetwork) == (name.startswith("AVA/") or name.endswith("_AVA"))
     return model
 
 
 def flops_of(name: str) -> float:
-    """In G, for one view."""
+    """In G, for one view; of a detector, for an image of the size that the paper's Table 5 fits."""
     config = config_of(name)
+    if isinstance(model := model_of(name), Detector):
+        return detector_flops(model).total / 1e9
     if config.MODEL.ARCH == "mvit":
         return count_flops(architecture(config), config.MODEL.NUM_CLASSES).total / 1e9
     frames, side = config.DATA.NUM_FRAMES, config.DATA.TRAIN_CROP_SIZE
