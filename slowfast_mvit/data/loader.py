@@ -64,8 +64,8 @@ class StepPlan:
 class StepSampler(Sampler[list[SampleKey]]):
     """The samples of every forward pass of one rank from (epoch, step) on, through the last epoch; some may have none.
 
-    With ``num_steps`` the last epoch ends where so many steps of the training are done. One sampler for the whole training keeps
-    the workers busy across epochs; a resumed run starts in the middle.
+    With ``num_steps`` the last epoch ends where so many steps of the training are done. One sampler for the whole training
+    keeps the workers busy across epochs; a resumed run starts in the middle.
     """
 
     def __init__(

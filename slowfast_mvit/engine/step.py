@@ -64,7 +64,7 @@ class FitPlan:
         return max(0, min(self.steps_per_epoch, self.total_steps - epoch * self.steps_per_epoch))
 
     def moment(self, epoch: int, step: int) -> float:
-        """The time of a step (from 0) for the learning rate: in steps where the training is measured in them, else in epochs."""
+        """The time of a step (from 0) for the learning rate: in steps where the training is measured in them, or in epochs."""
         return float(epoch * self.steps_per_epoch + step) if self.num_steps else epoch + step / self.steps_per_epoch
 
 
