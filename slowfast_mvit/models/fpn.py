@@ -32,12 +32,13 @@ class FeaturePyramid(nn.Module):
 
     Args:
         arch, **options: see :class:`PyramidBackbone`.
+        width: channels of the maps.
 
     Raises:
         UserError: the stages are not of strides 4 to 32 or 16.
     """
 
-    def __init__(self, arch: Architecture, **options: Any) -> None:
+    def __init__(self, arch: Architecture, *, width: int = WIDTH, **options: Any) -> None:
         super().__init__()
         from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool  # takes a second
 
@@ -50,8 +51,8 @@ class FeaturePyramid(nn.Module):
             )
         self.bottom_up = PyramidBackbone(arch, **options)
         self.resampling = Resampling(levels[0].channels) if strides[0] == 16 else None
-        self.fpn = FeaturePyramidNetwork([level.channels for level in levels], WIDTH, extra_blocks=LastLevelMaxPool())
-        self.out_channels = WIDTH
+        self.fpn = FeaturePyramidNetwork([level.channels for level in levels], width, extra_blocks=LastLevelMaxPool())
+        self.out_channels = width
         self.strides = (4, 8, 16, 32, 64)
         self.names = _names(self.strides)
 
