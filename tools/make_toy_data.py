@@ -8,6 +8,7 @@ from pathlib import Path
 
 from slowfast_mvit.data.toy import ToySet, make_toy_set
 from slowfast_mvit.data.toy_ava import ToyAva, make_toy_ava
+from slowfast_mvit.data.toy_coco import ToyCoco, make_toy_coco
 from slowfast_mvit.data.toy_images import ToyImageSet, make_toy_images
 from slowfast_mvit.data.toy_ssv2 import ToySsv2, make_toy_ssv2
 from slowfast_mvit.data.toy_things import ToyThings, make_toy_things
@@ -17,6 +18,7 @@ KINDS: dict[str, tuple[type, Callable[..., Path]]] = {
     "kinetics": (ToySet, make_toy_set),
     "ssv2": (ToySsv2, make_toy_ssv2),
     "ava": (ToyAva, make_toy_ava),
+    "coco": (ToyCoco, make_toy_coco),
     "imagenet": (ToyImageSet, make_toy_images),
     "things": (ToyThings, make_toy_things),
 }

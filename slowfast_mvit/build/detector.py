@@ -69,6 +69,7 @@ def build_detector(config: Config, arch: Architecture) -> Detector:
             soft_nms_sigma=rcnn.SOFT_NMS_SIGMA,
             soft_nms_min_score=rcnn.SOFT_NMS_MIN_SCORE,
         ),
+        fpn_dim=rcnn.FPN_DIM,
         conv_dim=rcnn.CONV_DIM,
         fc_dim=rcnn.FC_DIM,
         drop_path_rate=mvit.DROPPATH_RATE,

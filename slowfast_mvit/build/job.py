@@ -15,9 +15,10 @@ from slowfast_mvit.build.readiness import refuse_unbuilt
 from slowfast_mvit.build.run import RunFolder, choose_device
 from slowfast_mvit.build.train import run_training
 from slowfast_mvit.config.load import dump_config, load_config
-from slowfast_mvit.config.schema import Ava, Config
+from slowfast_mvit.config.schema import Ava, Coco, Config
 from slowfast_mvit.data.toy import ToySet, make_toy_set
 from slowfast_mvit.data.toy_ava import BOX_FOLDER, TRAIN_DETECTED, VIDEO_FOLDER, ToyAva, make_toy_ava
+from slowfast_mvit.data.toy_coco import ANNOTATIONS, FOLDERS, ToyCoco, make_toy_coco
 from slowfast_mvit.data.toy_images import ToyImageSet, make_toy_images
 from slowfast_mvit.data.toy_ssv2 import ToySsv2, make_toy_ssv2
 from slowfast_mvit.engine.checkpoint import list_checkpoints
@@ -171,6 +172,8 @@ def _make_toy_data(config: Config, root: Path) -> None:
     num_classes = config.MODEL.NUM_CLASSES
     if dataset == "imagenet":
         make_toy_images(root, ToyImageSet(TOY_VIDEOS, TOY_VIDEOS, num_classes=num_classes))
+    elif dataset == "coco":
+        make_toy_coco(root, ToyCoco(TOY_VIDEOS, TOY_VIDEOS, num_classes=num_classes))
     elif dataset == "ava":  # as long as a clip at the last key frame needs
         make_toy_ava(root, ToyAva(TOY_VIDEOS, TOY_VIDEOS, num_seconds=2))
     elif dataset == "ssv2":  # two frames for each segment
@@ -218,7 +221,7 @@ def _on_toy_videos(config: Config, root: Path) -> Config:
         LOG_PERIOD=1,
         TRAIN=replace(config.TRAIN, BATCH_SIZE=TOY_BATCH, ACCUMULATE_STEPS=1, EVAL_PERIOD=1, AUTO_RESUME=False),
         TEST=replace(config.TEST, BATCH_SIZE=TOY_BATCH),
-        SOLVER=replace(config.SOLVER, MAX_EPOCH=1, WARMUP_EPOCHS=0.0),
+        SOLVER=replace(config.SOLVER, MAX_EPOCH=1, MAX_STEPS=0, WARMUP_EPOCHS=0.0, WARMUP_STEPS=0),
         DATA=replace(
             config.DATA,
             PATH_TO_DATA_DIR=str(root / "data"),
@@ -240,6 +243,23 @@ def _on_toy_videos(config: Config, root: Path) -> Config:
             TEST_SHORT_SIDES=config.AVA.TEST_SHORT_SIDES,
             TEST_FLIP=config.AVA.TEST_FLIP,
             FULL_TEST_ON_VAL=True,
+        ),
+        # Images as small as a detector still takes whole: at its own sizes a step would take minutes of a CPU.
+        COCO=Coco(
+            TRAIN_IMAGES=FOLDERS["train"],
+            TRAIN_ANNOTATIONS=ANNOTATIONS["train"],
+            VAL_IMAGES=FOLDERS["val"],
+            VAL_ANNOTATIONS=ANNOTATIONS["val"],
+            TRAIN_SHORT_SIDES=(128, 160),
+            MAX_SIDE=224,
+            CROP_PROB=config.COCO.CROP_PROB,
+            CROP_SHORT_SIDES=(128,),
+            CROP_SIDES=(96, 128),
+            JITTER_SCALES=config.COCO.JITTER_SCALES,
+            JITTER_SIZE=160,
+            TEST_SHORT_SIDES=tuple(range(128, 128 + 32 * len(config.COCO.TEST_SHORT_SIDES), 32)),
+            TEST_MAX_SIDE=128 + 32 * len(config.COCO.TEST_SHORT_SIDES),
+            TEST_FLIP=config.COCO.TEST_FLIP,
         ),
         DATA_LOADER=replace(config.DATA_LOADER, NUM_WORKERS=min(config.DATA_LOADER.NUM_WORKERS, 2)),
         TENSORBOARD=replace(config.TENSORBOARD, CLASS_NAMES_PATH=""),

@@ -20,6 +20,7 @@ class Rcnn:
     PROPOSALS_BEFORE_NMS_TEST: int = key(1000, "The same in tests", at_least=1)
     PROPOSALS: int = key(1000, "Best proposals of an image that the heads look at", at_least=1)
     BOXES_PER_IMAGE: int = key(512, "Proposals of an image that the heads are trained on", at_least=1)
+    FPN_DIM: int = key(256, "Channels of the feature pyramid", at_least=1)
     CONV_DIM: int = key(256, "Channels of the heads' convolutions", at_least=1)
     FC_DIM: int = key(1024, "Outputs of the linear layers before the last", at_least=1)
     SCORE_THRESH: float = key(0.05, "Detections must score above this", at_least=0, below=1)

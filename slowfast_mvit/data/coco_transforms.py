@@ -158,12 +158,11 @@ class LargeScaleJitter:
         x, y = round((new_width - shown_width) * share), round((new_height - shown_height) * share)
         if flips:  # the crop is of the mirrored image
             x = new_width - shown_width - x
-        across, down = width / new_width, height / new_height
         return Placement(
-            x * across,
-            y * down,
-            (x + shown_width) * across,
-            (y + shown_height) * down,
+            x * width / new_width,
+            y * height / new_height,
+            (x + shown_width) * width / new_width,
+            (y + shown_height) * height / new_height,
             shown_width,
             shown_height,
             self.size,

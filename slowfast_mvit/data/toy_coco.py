@@ -1,8 +1,8 @@
 """A small set of real JPEG files with objects in COCO's format, made here: bright shapes of several sizes on textured ground.
 
-An object that nothing covers has a polygon as its outline, and one that is partly covered has run lengths, of what is seen of it;
-some are of numbers and some of text. Now and then many small discs lie together and are annotated as one crowd. Masks are exact:
-pictures are drawn by them. The same seed makes the same pixels.
+An object that nothing covers has a polygon as its outline, and one that is partly covered has run lengths, of what is seen of
+it; some are of numbers and some of text. Now and then many small discs lie together and are annotated as one crowd. Masks are
+exact: pictures are drawn by them. The same seed makes the same pixels.
 """
 
 import json
@@ -45,9 +45,9 @@ class ToyCoco:
         num_classes: categories; those beyond the four shapes have no objects.
     """
 
-    num_train: int = 1000
+    num_train: int = 1500
     num_val: int = 100
-    side: int = 128
+    side: int = 96
     seed: int = 0
     num_classes: int = len(CLASSES)
 
@@ -97,7 +97,9 @@ def _name(number: int) -> str:
 def _write_job(job: tuple[Path, ToyCoco, int]) -> None:
     """One image, and beside it what is in it."""
     folder, toy, number = job
-    picture, annotations = draw_image(toy.side, np.random.default_rng([toy.seed, number]), crowd=not number % _CROWD_EVERY)
+    picture, annotations = draw_image(
+        toy.side, np.random.default_rng([toy.seed, number]), crowd=not number % _CROWD_EVERY
+    )
     Image.fromarray(picture).save(folder / f"{_name(number)}.jpg", quality=95)
     height, width = picture.shape[:2]
     image = {"id": number + 1, "file_name": f"{_name(number)}.jpg", "height": height, "width": width}
@@ -133,12 +135,17 @@ def draw_image(side: int, rng: np.random.Generator, *, crowd: bool = False) -> t
     for _ in range(int(rng.integers(1, _MOST + 1))):
         for _ in range(_TRIES):
             shape = _random_shape(height, width, rng)
-            if all((mask & ~shape.mask).sum() >= _LEAST_SEEN * one.mask.sum() for one, mask in zip(shapes, seen, strict=True)):
+            if all(
+                (mask & ~shape.mask).sum() >= _LEAST_SEEN * one.mask.sum()
+                for one, mask in zip(shapes, seen, strict=True)
+            ):
                 seen = [*(mask & ~shape.mask for mask in seen), shape.mask]
                 shapes.append(shape)
                 picture[shape.mask] = _colour(rng)
                 break
-    annotations = [_annotation(shape, mask, number) for number, (shape, mask) in enumerate(zip(shapes, seen, strict=True))]
+    annotations = [
+        _annotation(shape, mask, number) for number, (shape, mask) in enumerate(zip(shapes, seen, strict=True))
+    ]
     if crowd:
         mask = _crowd(picture, np.logical_or.reduce(seen), rng)
         if mask.any():

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from slowfast_mvit.models.fpn import FeaturePyramid, SingleScale
+from slowfast_mvit.models.fpn import WIDTH, FeaturePyramid, SingleScale
 from slowfast_mvit.models.layout import Architecture
 from slowfast_mvit.models.rcnn import Detector
 from slowfast_mvit.models.rcnn_options import RcnnOptions
@@ -49,6 +49,7 @@ def detector(
     cascade: bool,
     fpn: bool = True,
     options: RcnnOptions | None = None,
+    fpn_dim: int = WIDTH,
     conv_dim: int = 256,
     fc_dim: int = 1024,
     **backbone: Any,
@@ -61,12 +62,13 @@ def detector(
         cascade: three box heads instead of one.
         fpn: heads on a feature pyramid, or on the last map alone (paper, Table 9).
         options: how it proposes, trains and chooses.
+        fpn_dim: width of the feature pyramid.
         conv_dim, fc_dim: widths of the heads.
         **backbone: see :class:`slowfast_mvit.models.pyramid.PyramidBackbone`.
 
     Raises:
         UserError: an architecture or options that do not fit.
     """
-    maps: nn.Module = (FeaturePyramid if fpn else SingleScale)(arch, **backbone)
+    maps: nn.Module = FeaturePyramid(arch, width=fpn_dim, **backbone) if fpn else SingleScale(arch, **backbone)
     sizes = HeadSizes(maps.out_channels, num_classes, conv_dim, fc_dim)  # type: ignore[arg-type]
     return Detector(maps, maps.strides, sizes, cascade=cascade, options=options)  # type: ignore[arg-type]

@@ -26,7 +26,9 @@ def last(folder: Path) -> dict[str, Any]:
 
 
 def lines(folder: Path, kind: str = "train") -> list[dict[str, Any]]:
-    return [line for text in (folder / "log.jsonl").read_text().splitlines() if (line := json.loads(text))["kind"] == kind]
+    return [
+        line for text in (folder / "log.jsonl").read_text().splitlines() if (line := json.loads(text))["kind"] == kind
+    ]
 
 
 def same(state: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
