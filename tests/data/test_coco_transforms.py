@@ -122,11 +122,12 @@ def test_large_scale_jitter():
         if scale < 1:
             assert (place.left, place.top, place.right, place.bottom) == (0, 0, 640, 480)
     # One share is drawn for both axes; mirrored, the crop counts from the right.
-    large = [place for place in drawn if place.height == 1024 and place.width == 1024]
+    large = [place for place in drawn if place.bottom - place.top < 400]  # so that rounding to pixels is small
+    assert len(large) > 100
     for place in large:
         across = place.left / (640 - (place.right - place.left))
         down = place.top / (480 - (place.bottom - place.top))
-        assert (1 - across if place.flip else across) == pytest.approx(down, abs=0.02)
+        assert (1 - across if place.flip else across) == pytest.approx(down, abs=0.01)
 
 
 def test_large_scale_jitter_of_a_line():
