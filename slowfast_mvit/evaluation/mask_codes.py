@@ -1,4 +1,4 @@
-"""Masks as COCO's compressed run-length codes, whose runs are found where the masks are.
+"""Masks as COCO's compressed run-length codes.
 
 Letters: n masks of H x W pixels.
 """
@@ -10,10 +10,15 @@ from torch import Tensor
 
 
 def codes_of(masks: Tensor) -> list[bytes]:
-    """The codes of bool [n, H, W] on any device, as ``pycocotools.mask.encode`` has them.
+    """The codes of bool [n, H, W], as ``pycocotools.mask.encode`` has them, which is the faster way on a CPU alone."""
+    if masks.device.type != "cpu" or not len(masks):
+        return codes_of_runs(masks)
+    columns = masks.transpose(1, 2).contiguous().numpy().view(np.uint8)
+    return [code["counts"] for code in coco_masks.encode(columns.transpose(2, 1, 0))]
 
-    Only the ends of runs leave the device, and not the pixels.
-    """
+
+def codes_of_runs(masks: Tensor) -> list[bytes]:
+    """The same on any device: only the ends of runs leave it, and not the pixels."""
     n, H, W = masks.shape
     if not n:
         return []

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_masks
 
-from slowfast_mvit.evaluation.mask_codes import codes_of, mask_of
+from slowfast_mvit.evaluation.mask_codes import codes_of, codes_of_runs, mask_of
 
 
 @given(
@@ -17,7 +17,7 @@ def test_codes_are_pycocotools(n, height, width, seed, share) -> None:
     masks = np.random.default_rng(seed).random((n, height, width)) < share
     expected = [coco_masks.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"] for mask in masks]
     codes = codes_of(torch.from_numpy(masks))
-    assert codes == expected
+    assert codes == codes_of_runs(torch.from_numpy(masks)) == expected
     for code, mask in zip(codes, masks, strict=True):
         assert np.array_equal(mask_of(code, height, width), mask)
 
@@ -27,4 +27,4 @@ def test_empty_and_full_masks() -> None:
     counts = [
         coco_masks.frPyObjects({"size": [1, 2], "counts": runs}, 1, 2)["counts"] for runs in ([2], [0, 2], [1, 1])
     ]
-    assert codes_of(masks) == counts
+    assert codes_of(masks) == codes_of_runs(masks) == counts
