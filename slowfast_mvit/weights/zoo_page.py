@@ -9,10 +9,10 @@ from slowfast_mvit.weights.table import PUBLISHED
 _INTRODUCTION = """# Model zoo
 
 Every published file that is known of, made from `slowfast_mvit/weights/table.py` by
-`python -m slowfast_mvit.weights.zoo_page > docs/zoo.md`. Accuracies are the publishers', in percent (top-1 / top-5; box / mask AP for
-COCO), by the protocol beside them; none was measured here. `create_model(model, pretrained=tag)` downloads a file and checks the hash in
-its name, if it has one; without a network, give the path of the file in place of the tag. What was never released is not here: asking for
-it says so.
+`python -m slowfast_mvit.weights.zoo_page > docs/zoo.md`. Accuracies are the publishers', in percent (top-1 / top-5; box / mask
+AP for COCO), by the protocol beside them; none was measured here. `create_model(model, pretrained=tag)` downloads a file and
+checks the hash in its name, if it has one; without a network, give the path of the file in place of the tag. What was never
+released is not here: asking for it says so.
 """
 
 
