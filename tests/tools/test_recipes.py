@@ -43,6 +43,22 @@ def test_boxes_are_trained_and_tested(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["CASCADE_MASK_RCNN_MVITV2_T", "ablations/MASK_RCNN_VIT_B_single_scale"])
+def test_detectors_are_trained_and_tested(recipe: str, tmp_path: Path) -> None:
+    """With the switches of the system-level recipes, whose models are too large for a test."""
+    switches = ["RCNN.SOFT_NMS", "linear", "RCNN.SCORE_THRESH", "0.001", "COCO.TEST_FLIP", "True"]
+    fresh = ["NUM_GPUS", "0", "TRAIN.CHECKPOINT_FILE_PATH", "", "OUTPUT_DIR", str(tmp_path)]
+    assert run_net.main(["--cfg", str(ROOT / "configs" / "COCO" / f"{recipe}.yaml"), "--toy", *fresh, *switches]) == 0
+    (out,) = tmp_path.glob("toy-*")
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["num_images"] == 4 and metrics["num_objects"] > 0
+    assert metrics["protocol"] == "short side 128, at most 160, and mirrored, SoftNMS linear"
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    losses = [line["loss_mask"] for line in lines if line["kind"] == "train"]
+    assert losses[0] == pytest.approx(0.693, abs=0.1)  # fresh weights know of no pixel whether it is the object's: ln 2
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["MVITV2_S_16x4.yaml", "MVITV2_B_32x3.yaml"])
 def test_recipe_trains_with_all_of_its_augmentation(recipe: str, tmp_path: Path) -> None:
     out = run_toy(recipe, tmp_path)
