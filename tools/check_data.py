@@ -10,7 +10,8 @@ Without --decode a video is opened, all its packets are read, and its first, mid
 that these refer to: that finds files that are no videos, empty, cut short (beside what their headers promise) or damaged
 before one of the three. With --decode all frames are decoded, which also finds damage elsewhere, and pictures that the decoder
 patched up. Images are always decoded whole. Of AVA (and of one's own data in its layout) the box lists are read as well: every
-fault is told in a sentence, and actions.csv has the number of annotated boxes of each action.
+fault is told in a sentence, and actions.csv has the number of annotated boxes of each action. Of COCO the annotation files are,
+and classes.csv has the number of objects of each category.
 
 Status 0: all is well; 1: something is not; 2: the check could not be made.
 """
@@ -21,7 +22,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from slowfast_mvit.build.ava_check import check_boxes, check_seconds
+from slowfast_mvit.build.annotations_check import check_against_files, check_annotations
 from slowfast_mvit.build.check_data import SPLITS, UNREADABLE, VIDEOS, check_data
 from slowfast_mvit.build.data_report import data_report
 from slowfast_mvit.config.load import load_config
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UserError(f"--workers {args.workers} and --timeout {args.timeout:g} must be more than 0")
         config = load_config(args.cfg, args.overrides)
         out = Path(args.out or Path(config.OUTPUT_DIR) / "data_check")
-        lines, problems = check_boxes(config, out) if config.TRAIN.DATASET == "ava" else ([], [])
+        lines, problems = check_annotations(config, out)
         for problem in problems:
             print(problem)
         checked = check_data(
@@ -56,10 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped: the same command goes on from here", file=sys.stderr)
         return 130
-    if config.TRAIN.DATASET == "ava":
-        late = list(check_seconds(config, checked.rows))
-        problems += late
-        lines += late
+    late = list(check_against_files(config, checked.rows))
+    problems += late
+    lines += late
     for line in [*data_report(config, checked), *lines]:
         print(line)
     wrong = sum(row.seen.found.status != "ok" for row in checked.rows)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from slowfast_mvit.build import ava_check
+from slowfast_mvit.build import ava_check, coco_check
 from slowfast_mvit.build.data import dataset_of, has_split, videos_of
 from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.imagenet import ImageList
@@ -117,12 +117,16 @@ def check_data(
 def _all_splits(config: Config) -> tuple[str, ...]:
     if config.TRAIN.DATASET == "ava":
         return ava_check.SPLITS
+    if config.TRAIN.DATASET == "coco":
+        return tuple(split for split in coco_check.SPLITS if has_split(config, split))
     return tuple(split for split in SPLITS if has_split(config, split))
 
 
 def _list(config: Config, split: str) -> VideoList | ImageList:
     if dataset_of(config, split) == "ava":
         return ava_check.videos_to_check(config, split)
+    if dataset_of(config, split) == "coco":
+        return coco_check.images_to_check(config, split)
     return videos_of(config, split, must_exist=False)
 
 
@@ -155,6 +159,8 @@ def _kind(config: Config, split: str, path: str) -> str:
     """How the dataset reads a file of a split."""
     if dataset_of(config, split) == "ava" and Path(path).is_dir():
         return "frames"
+    if dataset_of(config, split) == "coco":
+        return "upright"
     return "image" if dataset_of(config, split) == "imagenet" else config.DATA.DECODING_BACKEND
 
 

@@ -46,7 +46,7 @@ def _of_split(config: Config, split: str, rows: Sequence[Row], labels: Sequence[
     if found:
         sides = np.array([min(f.width or 0, f.height or 0) for f in found])
         crop = config.DATA.TRAIN_CROP_SIZE
-        small = int((sides < crop).sum())
+        small = int((sides < crop).sum()) if dataset_of(config, split) != "coco" else 0  # which is not cropped to it
         yield f"  short side  {_quantiles(sides, 'pixels')}" + (
             f"; {small} below TRAIN_CROP_SIZE {crop}" if small else ""
         )
@@ -61,7 +61,7 @@ def _of_split(config: Config, split: str, rows: Sequence[Row], labels: Sequence[
         lengths = _quantiles(np.array([duration for *_, duration in timed]), "s")
         yield f"  duration    {lengths}; {short} shorter than a clip"
     if dataset_of(config, split) != "ava":  # whose actions are of boxes and not of files
-        yield from _labels(rows, labels, config.DATA.MULTI_LABEL)
+        yield from _labels(rows, labels, config.DATA.MULTI_LABEL or dataset_of(config, split) == "coco")
     twice = [path for path, count in Counter(row.path for row in rows).items() if count > 1]
     if twice:
         yield f"  duplicates  {_count(len(twice), 'file')} listed more than once: {_some(twice)}"

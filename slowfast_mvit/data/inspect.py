@@ -29,7 +29,7 @@ _MP4 = "mov,mp4,m4a,3gp,3g2,mj2"  # FFmpeg's name; these count their packets in 
 class Request:
     """A file to be inspected.
 
-    kind: how the dataset reads it: `pyav`, `decord`, `frames` (a folder of images) or `image`.
+    kind: how the dataset reads it: `pyav`, `decord`, `frames` (a folder of images), `image`, or `upright` (turned by EXIF).
     files: images that make the video, where the list gives them one by one.
     frame_fps: frame rate of images.
     full: decode every frame.
@@ -70,15 +70,15 @@ def inspect_file(request: Request) -> Inspection:
     """Inspect one file; what is wrong with it is in the answer."""
     start = time.perf_counter()
     try:
-        found = _inspect_image(request.path) if request.kind == "image" else _inspect_video(request)
+        found = _inspect_image(request) if request.kind in ("image", "upright") else _inspect_video(request)
     except VideoError as error:
         found = Inspection(UNREADABLE, error.cause)
     return replace(found, seconds=round(time.perf_counter() - start, 4))
 
 
-def _inspect_image(path: str) -> Inspection:
-    image = read_image(path)
-    form = Path(path).suffix.removeprefix(".").lower()
+def _inspect_image(request: Request) -> Inspection:
+    image = read_image(request.path, upright=request.kind == "upright")
+    form = Path(request.path).suffix.removeprefix(".").lower()
     return Inspection(width=image.width, height=image.height, frames=1, codec=form, rotation=0)
 
 

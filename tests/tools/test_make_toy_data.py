@@ -21,6 +21,10 @@ def make(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
             "something-something-v2-labels.json",
         ),
         (("--kind", "imagenet", "--train", "10", "--val", "10", "--side", "24"), "val/striped_disc"),
+        (
+            ("--kind", "coco", "--train", "2", "--val", "1", "--side", "64"),
+            "annotations/instances_val2017.json",
+        ),
         (("--kind", "ava", "--train", "1", "--val", "1", "--seconds", "1"), "annotations/ava_val_predicted_boxes.csv"),
     ],
 )
