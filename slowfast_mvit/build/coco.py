@@ -9,7 +9,7 @@ from slowfast_mvit.build.parts import ToTrain
 from slowfast_mvit.build.precision import DTYPES
 from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.coco import CocoList, read_coco
-from slowfast_mvit.data.coco_images import DetectionImages, Recipe, batch_of, collate_images
+from slowfast_mvit.data.coco_images import DetectionImages, Recipe, collate_images
 from slowfast_mvit.data.coco_transforms import LargeScaleJitter, ShortSides
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.pictures import STRIDE, DetectionBatch, Objects
@@ -84,9 +84,11 @@ def images_to_train(config: Config, images: CocoList, precision: str) -> ToTrain
 
 
 def _blank_batch() -> DetectionBatch:
-    """One small black image full of one object, so that every part of a detector has its pass."""
+    """An image of no size: it has no proposals, so that all parts of a detector have their pass, and the heads' norms, whose
+    statistics are over all ranks, count nothing of it."""
     side = 4 * STRIDE
-    image = torch.zeros(3, side, side, dtype=torch.uint8)
-    box = torch.tensor([[0.0, 0.0, side, side]])
-    objects = Objects(box, torch.ones(1, dtype=torch.int64), torch.ones(1, side, side, dtype=torch.uint8))
-    return batch_of([image], [0], [objects])
+    nothing = Objects(
+        torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), torch.zeros(0, side, side, dtype=torch.uint8)
+    )
+    images = torch.zeros(1, 3, side, side, dtype=torch.uint8)
+    return DetectionBatch(images, torch.zeros(1, 2, dtype=torch.int64), (nothing,), torch.zeros(1, dtype=torch.int64))

@@ -40,9 +40,10 @@ class Placement:
         """RGB image -> uint8 [canvas_height, canvas_width, 3]; bilinear, with PIL's averaging, and grey beside it."""
         window = (self.left, self.top, self.right, self.bottom)
         pixels = np.array(image.resize((self.width, self.height), Image.Resampling.BILINEAR, box=window))
-        pixels = pixels[:, ::-1] if self.flip else pixels
+        # A copy: NumPy calls one column contiguous backwards too, and torch takes no such strides.
+        pixels = pixels[:, ::-1].copy() if self.flip else pixels
         if (self.canvas_height, self.canvas_width) == pixels.shape[:2]:
-            return np.ascontiguousarray(pixels)
+            return pixels
         canvas = np.full((self.canvas_height, self.canvas_width, 3), GREY, dtype=np.uint8)
         canvas[: self.height, : self.width] = pixels
         return canvas

@@ -10,6 +10,8 @@ from typing import Any
 from slowfast_mvit.errors import UserError, reading
 from slowfast_mvit.evaluation.predictions import write_whole
 
+_LEAST_NUMBERS = 6  # of a polygon: three corners
+
 CocoEntry = dict[str, Any]
 """A detection of COCO's results: image_id, category_id, score, bbox [x, y, w, h], segmentation {size [h, w], counts}."""
 
@@ -50,7 +52,11 @@ def read_truth(path: Path) -> CocoTruth:
         annotations = [
             _annotation(given, number, path) for number, given in enumerate(_entries(content, "annotations", path))
         ]
-        annotations = [one for one in annotations if one["image_id"] in images and one["category_id"] in categories]
+        annotations = [
+            one | {"segmentation": _outline(one["segmentation"], images[one["image_id"]], one["id"] - 1, path)}
+            for one in annotations
+            if one["image_id"] in images and one["category_id"] in categories
+        ]
     return CocoTruth(
         str(path),
         images,
@@ -144,8 +150,31 @@ def _annotation(given: Any, number: int, path: Path) -> CocoEntry:
         "bbox": box,
         "area": area,
         "iscrowd": int(bool(given.get("iscrowd"))),
-        "segmentation": given.get("segmentation") or None,
+        "segmentation": given.get("segmentation"),
     }
+
+
+def _outline(given: Any, image: Mapping[str, Any], number: int, path: Path) -> list[Any] | dict[str, Any] | None:
+    """A segmentation that pycocotools can read, without polygons of less than three corners; None where there is none."""
+    if not given:
+        return None
+    size = [image["height"], image["width"]]
+    if isinstance(given, dict):
+        counts = given.get("counts")
+        if given.get("size") == size and (isinstance(counts, str) or _are_runs(counts, size)):
+            return given
+    elif isinstance(given, list) and all(isinstance(one, list) and all(map(_is_number, one)) for one in given):
+        return [one for one in given if len(one) >= _LEAST_NUMBERS and len(one) % 2 == 0] or None
+    raise UserError(
+        f"{path}: the segmentation of annotations[{number}] is neither polygons [[x, y, ...], ...] nor run lengths of its "
+        f"image, whose size is {size} (height, width): mend the file"
+    )
+
+
+def _are_runs(counts: Any, size: Sequence[int]) -> bool:
+    """Whether these are run lengths of so many pixels, not compressed."""
+    right = isinstance(counts, list) and all(isinstance(count, int) and count >= 0 for count in counts)
+    return right and sum(counts) == size[0] * size[1]
 
 
 def _wrong_with(entry: Any, truth: CocoTruth) -> str:

@@ -11,26 +11,33 @@ class RegionNorm(nn.BatchNorm2d):
 
     In training with several ranks the statistics are over the regions of all ranks, each position of each weighing the same.
     It is detectron2's NaiveSyncBatchNorm with ``stats_mode="N"``, by a collective that goes through gloo and nccl alike;
-    torch's own SyncBatchNorm takes no tensors on the CPU. Without any region the running statistics stay.
+    torch's own SyncBatchNorm takes no tensors on the CPU. Without any region the running statistics stay, as they do where a
+    region is not finite: such a step is left out, and must leave nothing.
     """
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalised regions [R, C, h, w], float32 statistics."""
         if not self.training:
             return super().forward(input)
-        if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
-            # Of no regions nothing is normalised, yet weight and bias have their gradients, which are 0.
-            return (
-                super().forward(input)
-                if input.numel()
-                else input * self.weight[:, None, None] + self.bias[:, None, None]
-            )
-        return self._joint(input)
+        if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+            return self._joint(input)
+        return self._alone(input)
+
+    def _alone(self, input: Tensor) -> Tensor:
+        """By the statistics of one process."""
+        if not input.numel():  # nothing is normalised, yet weight and bias have their gradients, which are 0
+            return input * self.weight[:, None, None] + self.bias[:, None, None]
+        assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
+        mean, variance = self.running_mean.clone(), self.running_var.clone()
+        out = F.batch_norm(input, mean, variance, self.weight, self.bias, True, self.momentum, self.eps)
+        self._remember(mean, variance, mean.new_ones((), dtype=torch.bool))
+        return out
 
     def _joint(self, input: Tensor) -> Tensor:
         """By the statistics of all ranks."""
         from torch.distributed.nn.functional import all_reduce
 
+        assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
         x = input.float()
         sums = torch.cat((x.sum((0, 2, 3)), x.square().sum((0, 2, 3)), x.new_full((1,), x.numel() / x.shape[1])))
         totals = all_reduce(sums)
@@ -38,19 +45,23 @@ class RegionNorm(nn.BatchNorm2d):
         mean, square = (totals[:-1] / count.clamp(min=1)).chunk(2)
         variance = (square - mean.square()).clamp(min=0)
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        self._remember(mean.detach(), variance.detach(), count)
+        unbiased = variance.detach() * count / (count - 1).clamp(min=1)  # as torch remembers it
+        self._remember(
+            self.running_mean.lerp(mean.detach(), self.momentum),
+            self.running_var.lerp(unbiased, self.momentum),
+            count > 0,
+        )
         out = x * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]
         return out.to(input.dtype)
 
     @torch.no_grad()
-    def _remember(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
-        """Move the running statistics, of which the variance is the unbiased one, as in torch."""
-        assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
-        assert self.num_batches_tracked is not None
-        part = self.momentum * (count > 0)
-        self.running_mean += part * (mean - self.running_mean)
-        self.running_var += part * (variance * count / (count - 1).clamp(min=1) - self.running_var)
-        self.num_batches_tracked += (count > 0).long()
+    def _remember(self, mean: Tensor, variance: Tensor, counts: Tensor) -> None:
+        """Take new running statistics where a bool says so and they are finite."""
+        assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
+        moved = counts & mean.isfinite().all() & variance.isfinite().all()
+        self.running_mean.copy_(torch.where(moved, mean, self.running_mean))
+        self.running_var.copy_(torch.where(moved, variance, self.running_var))
+        self.num_batches_tracked += moved.long()
 
 
 class RegionConv(nn.Conv2d):

@@ -18,7 +18,7 @@ def match(boxes: Tensor, objects: Tensor, low: float, high: float, *, keep_best:
     """The row of the object that each box covers best, int64 [n], or what it is instead.
 
     Args:
-        boxes: float [n, 4].
+        boxes: float [n, 4]; there may be none, as where a stage of a cascade leaves none with an area.
         objects: boxes of annotated objects, float [m, 4], each of some area.
         low, high: a box is ``BACKGROUND`` where its best IoU is below ``low``, and ``IGNORED`` from there to below ``high``.
         keep_best: the boxes with the highest IoU of an object are held against an object, however low it is. That is the one
@@ -27,7 +27,7 @@ def match(boxes: Tensor, objects: Tensor, low: float, high: float, *, keep_best:
     from torchvision.models.detection._utils import Matcher  # takes a second to import
     from torchvision.ops import box_iou
 
-    if len(objects) == 0:
+    if not len(objects) or not len(boxes):
         return torch.full((len(boxes),), BACKGROUND, dtype=torch.int64, device=boxes.device)
     return Matcher(high, low, allow_low_quality_matches=keep_best)(box_iou(objects, boxes))
 
@@ -66,7 +66,7 @@ def decode(deltas: Tensor, boxes: Tensor, weights: Weights) -> Tensor:
     from torchvision.models.detection._utils import BoxCoder
 
     decoded = BoxCoder(weights, _LARGEST).decode_single(deltas.float(), boxes.float())
-    return decoded.reshape(len(boxes), -1, 4)
+    return decoded.reshape(len(boxes), deltas.shape[1] // 4, 4)  # there may be no boxes
 
 
 def clip(boxes: Tensor, size: tuple[int, int]) -> Tensor:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -134,3 +135,11 @@ def test_large_scale_jitter_of_a_line():
     for sample in range(50):
         place = LargeScaleJitter((0.1, 2.0), 64).draw(1, 5000, sample_rng(0, 0, sample))
         assert 1 <= place.height <= 64 and 1 <= place.width <= 64
+
+
+@pytest.mark.parametrize(("width", "height"), ((1, 9), (9, 1), (1, 1)))
+def test_a_mirrored_line_is_a_tensor(width, height):
+    """NumPy has an axis of 1 with a stride below 0 for contiguous, which torch refuses."""
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    placed = Placement(0, 0, width, height, width, height, width, height, flip=True).of_image(Image.fromarray(pixels))
+    assert np.array_equal(torch.from_numpy(placed).numpy(), pixels[:, ::-1])

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from slowfast_mvit.errors import UserError
+from slowfast_mvit.evaluation.coco import score
 from slowfast_mvit.evaluation.coco_files import read_results, read_truth
-from tests.evaluation.coco_cases import annotated, found, write_truth
+from tests.evaluation.coco_cases import SIDE, annotated, found, write_truth
 
 
 def test_truth(tmp_path) -> None:
@@ -26,6 +27,20 @@ def test_truth(tmp_path) -> None:
         ({"annotations": [{"image_id": 7, "bbox": [0, 0, 1, 1]}]}, "annotations[0] has no category_id: mend"),
         ({"annotations": [annotated(7, 3, 1, 2, 3, 4) | {"bbox": [1, 2, 3]}]}, "bbox of annotations[0] is [1, 2, 3]"),
         ({"annotations": [annotated(7, 3, 1, 2, 3, 4) | {"area": "a"}]}, "area of annotations[0] is 'a'"),
+        *(
+            (
+                {"annotations": [annotated(7, 3, 1, 2, 3, 4) | {"segmentation": outline}]},
+                "the segmentation of annotations[0] is neither polygons [[x, y, ...], ...] nor run lengths of its image",
+            )
+            for outline in (
+                "code",
+                [1, 2, 3, 4, 5, 6],
+                [["1", 2, 3, 4, 5, 6]],
+                {"size": [SIDE, SIDE]},
+                {"size": [9, SIDE], "counts": "0"},
+                {"size": [SIDE, SIDE], "counts": [5]},
+            )
+        ),
         ({"annotations": {}}, "has no list 'annotations'"),
         ({"images": [{"id": 7, "height": 5}]}, "images[0] has no width"),
         ({"images": [{"id": "a", "height": 5, "width": 4}]}, "the id of images[0] is 'a'"),
@@ -39,6 +54,17 @@ def test_mistakes_in_annotations(change, said, tmp_path) -> None:
         read_truth(path)
     assert str(error.value).startswith(str(path)) or f"{path}: " in str(error.value)
     assert said in str(error.value)
+
+
+def test_polygons_without_three_corners_are_left_out(tmp_path) -> None:
+    """pycocotools fails on them."""
+    given = annotated(7, 3, 1, 2, 3, 4)
+    triangle = [1, 2, 4, 2, 4, 6]
+    for outline, kept in (([[], [1, 2, 3, 4], triangle], [triangle]), ([[]], None), ([[1, 2, 3, 4]], None), ([], None)):
+        truth = read_truth(write_truth(tmp_path, [given | {"segmentation": outline}]))
+        assert truth.annotations is not None and truth.annotations[0]["segmentation"] == kept
+        assert truth.has_masks == (kept is not None)
+        score(truth, [found(7, 3, 0.5, 1, 2, 3, 4)])
 
 
 @pytest.mark.parametrize(

@@ -116,8 +116,9 @@ def test_in_parts_as_at_once(cascade):
 
 def test_soft_nms_keeps_what_hard_nms_drops():
     images, _ = two_images()
-    hard = sensitive(False, max_detections=10**6)(images, SIZES)[0]
-    soft = sensitive(False, max_detections=10**6, soft_nms="gaussian", soft_nms_min_score=1e-6)(images, SIZES)[0]
+    every = {"max_detections": 10**6, "proposals": 100}
+    hard = sensitive(False, **every)(images, SIZES)[0]
+    soft = sensitive(False, **every, soft_nms="gaussian", soft_nms_min_score=1e-6)(images, SIZES)[0]
     assert len(soft) > len(hard)
     assert soft.scores[0] == hard.scores[0] and torch.equal(soft.boxes[0], hard.boxes[0])
 
@@ -135,6 +136,22 @@ def test_without_detections_there_are_no_masks():
     assert [len(one) for one in found] == [0, 0] and found[0].masks.shape == (0, 28, 28)
 
 
+@BOTH
+def test_without_proposals_nothing_is_found(cascade):
+    """As an image of no size has none."""
+    found = sensitive(cascade)(torch.zeros(1, 3, 64, 64), torch.zeros(1, 2, dtype=torch.int64))
+    assert len(found[0]) == 0 and found[0].masks.shape == (0, 28, 28)
+
+
+@BOTH
+def test_the_losses_of_ruined_weights_are_not_finite(cascade):
+    """That, and no failure on the way, is what a training can speak of: its boxes are none."""
+    detector = small_detector(cascade=cascade)
+    torch.nn.init.constant_(detector.backbone.stem.weight, torch.nan)
+    images, objects = two_images()
+    assert not torch.stack(list(detector(images, SIZES, objects).values())).sum().isfinite()
+
+
 def test_objects_are_for_training():
     images, objects = two_images()
     with pytest.raises(AssertionError):
@@ -147,7 +164,8 @@ def test_objects_are_for_training():
 @pytest.mark.parametrize("dtype", (torch.bfloat16, torch.float16))
 def test_in_half_precision_losses_and_detections_are_float32(cascade, dtype):
     images, objects = two_images()
-    detector = small_detector(cascade=cascade, options=RcnnOptions(score_thresh=0.01))
+    few = RcnnOptions(score_thresh=0.01, proposals=20, boxes_per_image=16)  # float16 is slow on a CPU
+    detector = small_detector(cascade=cascade, options=few)
     with torch.autocast("cpu", dtype=dtype):
         losses = detector(images, SIZES, objects)
         sum(losses.values()).backward()

@@ -40,6 +40,12 @@ def test_without_regions():
     assert norm.eval()(torch.zeros(0, 4, 3, 3)).shape == (0, 4, 3, 3)
 
 
+def test_regions_that_are_not_finite_leave_nothing():
+    norm = started()
+    norm(torch.full((2, 4, 3, 3), torch.inf))
+    assert not norm.running_mean.any() and (norm.running_var == 1).all() and norm.num_batches_tracked == 0
+
+
 def test_a_convolution_has_a_bias_or_a_norm():
     assert RegionConv(3, 4, norm=False).bias is not None and RegionConv(3, 4, norm=True).bias is None
     assert set(RegionConv(3, 4, norm=True).state_dict()) == {
@@ -63,15 +69,20 @@ def rank(index, path):
         x, weights = regions(counts)
         part = slice(counts[0]) if index == 0 else slice(counts[0], None)
         results.append(normed(started(), x[part], weights[part]))
+    ruined = started()
+    ruined(torch.full((2, 4, 3, 3), torch.nan if index else 1.0))
+    results.append((ruined.running_mean, ruined.running_var))
     torch.save(results, f"{path}/{index}.pt")
     dist.destroy_process_group()
 
 
 def test_ranks_together_are_one(tmp_path):
     """Outputs and gradients of each share are those of all regions in one process; parameters' add up. Without any region on
-    any rank nothing moves."""
+    any rank nothing moves, and where one has what is not finite, no rank's statistics do."""
     mp.spawn(rank, (str(tmp_path),), nprocs=2)
     of_ranks = [torch.load(tmp_path / f"{i}.pt") for i in range(2)]
+    for mean, variance in (results.pop() for results in of_ranks):
+        assert not mean.any() and (variance == 1).all()
     for counts, *parts in zip(SHARES, *of_ranks, strict=True):
         whole = normed(started(), *regions(counts))
         for i in (0, 1):

@@ -30,6 +30,19 @@ def test_without_objects_all_is_background():
     assert match(OBJECTS, torch.zeros(0, 4), 0.3, 0.7, keep_best=True).tolist() == [BACKGROUND, BACKGROUND]
 
 
+def test_no_boxes_are_matched_with_nothing():
+    assert match(torch.zeros(0, 4), OBJECTS, 0.5, 0.5).shape == (0,)
+
+
+@pytest.mark.parametrize("num_boxes", (0, 3))
+def test_decoded_is_a_box_for_each_class(num_boxes):
+    assert decode(torch.zeros(num_boxes, 20), torch.zeros(num_boxes, 4), (1.0, 1.0, 1.0, 1.0)).shape == (
+        num_boxes,
+        5,
+        4,
+    )
+
+
 @pytest.mark.parametrize(
     ("positive", "negative", "expected"),
     ((200, 400, (128, 128)), (5, 400, (5, 251)), (5, 20, (5, 20)), (0, 400, (0, 256))),
