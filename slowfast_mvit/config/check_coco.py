@@ -35,6 +35,8 @@ def _backbone(config: Config) -> Iterator[str]:
             f"SOLVER.LAYER_DECAY: {config.SOLVER.LAYER_DECAY:g} is for a lone MViT, and the published recipes of {arch} have "
             "none; set it to 1.0"
         )
+    if config.TRAIN.ENABLE and config.DISTRIBUTED.STRATEGY == "fsdp":
+        yield f"DISTRIBUTED.STRATEGY: fsdp shares out the blocks of a lone MViT, and {arch} is more than that; set it to ddp"
 
 
 def _augmentation(config: Config) -> Iterator[str]:
@@ -111,7 +113,14 @@ _USED = ("TRAIN.ENABLE", "TRAIN.DATASET", "TEST.ENABLE", "TEST.DATASET")
 COCO_RULES: Mapping[Rule, tuple[str, ...]] = MappingProxyType(
     {
         _network: (*_USED, "MODEL.ARCH"),
-        _backbone: ("TRAIN.ENABLE", "MODEL.ARCH", "MVIT.CLS_EMBED_ON", "DETECTION.ENABLE", "SOLVER.LAYER_DECAY"),
+        _backbone: (
+            "TRAIN.ENABLE",
+            "MODEL.ARCH",
+            "MVIT.CLS_EMBED_ON",
+            "DETECTION.ENABLE",
+            "SOLVER.LAYER_DECAY",
+            "DISTRIBUTED.STRATEGY",
+        ),
         _augmentation: ("TRAIN.ENABLE", "TRAIN.DATASET", "AUG.ENABLE", "AUG.NUM_SAMPLE", "MIXUP.ENABLE"),
         _sizes: (
             "COCO.TRAIN_SHORT_SIDES",

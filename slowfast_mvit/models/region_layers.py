@@ -1,9 +1,27 @@
 """Layers of the heads of a detector, under detectron2's names: convolutions with norm and ReLU, and the norm of regions."""
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+
+class _SumOverRanks(torch.autograd.Function):
+    """The sum over all ranks, of values and of their gradients; torch's own of this kind is deprecated."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        total = grads[0].clone()
+        dist.all_reduce(total)
+        return total
 
 
 class RegionNorm(nn.BatchNorm2d):
@@ -35,12 +53,10 @@ class RegionNorm(nn.BatchNorm2d):
 
     def _joint(self, input: Tensor) -> Tensor:
         """By the statistics of all ranks."""
-        from torch.distributed.nn.functional import all_reduce
-
         assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
         x = input.float()
         sums = torch.cat((x.sum((0, 2, 3)), x.square().sum((0, 2, 3)), x.new_full((1,), x.numel() / x.shape[1])))
-        totals = all_reduce(sums)
+        totals = _SumOverRanks.apply(sums)
         count = totals[-1].detach()
         mean, square = (totals[:-1] / count.clamp(min=1)).chunk(2)
         variance = (square - mean.square()).clamp(min=0)

@@ -33,6 +33,7 @@ def test_a_job_that_detects() -> None:
             "DETECTION.ENABLE: it is for actions of given boxes (ava), and mask_rcnn finds its own",
         ),
         ("SOLVER.LAYER_DECAY=0.9", "SOLVER.LAYER_DECAY: 0.9 is for a lone MViT"),
+        ("DISTRIBUTED.STRATEGY=fsdp", "DISTRIBUTED.STRATEGY: fsdp shares out the blocks of a lone MViT"),
         ("AUG.ENABLE=True", "AUG.ENABLE: images with objects are mirrored, cropped and resized and nothing else"),
         ("AUG.NUM_SAMPLE=2", "AUG.NUM_SAMPLE: 2, but images with objects are not repeated; set it to 1"),
         (

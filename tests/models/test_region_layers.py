@@ -1,5 +1,7 @@
 """The norm of regions, alone and over ranks."""
 
+import warnings
+
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
@@ -64,6 +66,7 @@ def regions(counts):
 def rank(index, path):
     """One of two ranks with its share of the regions, for each of the shares. What came of it is left in a file."""
     dist.init_process_group("gloo", init_method=f"file://{path}/store", rank=index, world_size=2)
+    warnings.simplefilter("error")
     results = []
     for counts in SHARES:
         x, weights = regions(counts)
