@@ -14,17 +14,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slowfast_mvit.build.export import FORMATS, check_export, export_model
-from slowfast_mvit.build.given_model import given_by_config, given_by_name
+from slowfast_mvit.build.given_model import given_by_config, given_by_name, refuse_keys
 from slowfast_mvit.errors import UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Export; returns the exit status, 2 for a mistake that the user can mend."""
-    args = _parser().parse_args(argv)
+    args = _parser().parse_intermixed_args(argv)
     try:
-        check_export(args.output, args.format)
+        read = (args.labels, args.weights, args.cfg)
+        check_export(args.output, args.format, inputs=[Path(file) for file in read if file])
         size = (args.frames, args.height, args.width)
         if args.model:
+            refuse_keys(args.overrides)
             given = given_by_name(args.model, args.weights, labels=args.labels, size=size)
         else:
             given = given_by_config(args.cfg, args.weights, args.overrides, labels=args.labels, size=size)
@@ -32,6 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
     for batch, difference in done.differences.items():
         print(f"batch of {batch}: greatest difference from the model {difference:.1e}")
     for path in done.files:

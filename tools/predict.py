@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("stopped", file=sys.stderr)
         return 130
     for path, content in files.items():
-        print(f"{path}: {content}")
+        print(f"{path}: {content}".encode(errors="backslashreplace").decode())  # names of files need not be UTF-8
     if problem:
         print(f"error: {problem}", file=sys.stderr)
     return 2 if problem else 0

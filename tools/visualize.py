@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from slowfast_mvit.build.given_model import given_by_config, given_by_name
+from slowfast_mvit.build.given_model import given_by_config, given_by_name, refuse_keys
 from slowfast_mvit.build.visualize import visualize
 from slowfast_mvit.data.video import VideoError
 from slowfast_mvit.errors import UserError
@@ -18,9 +18,10 @@ from slowfast_mvit.errors import UserError
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Draw; returns the exit status, 2 for a mistake that the user can mend."""
-    args = _parser().parse_args(argv)
+    args = _parser().parse_intermixed_args(argv)
     try:
         if args.model:
+            refuse_keys(args.overrides)
             given = given_by_name(args.model, args.weights, labels=args.labels)
         else:
             given = given_by_config(args.cfg, args.weights, args.overrides, labels=args.labels)
@@ -28,6 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (UserError, VideoError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
     for path, content in files.items():
         print(f"{path}: {content}")
     return 0

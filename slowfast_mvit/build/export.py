@@ -9,7 +9,7 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,13 +97,17 @@ def export_model(given: GivenModel, out: Path, *, form: str, probabilities: bool
     return Exported(files, {batch: value for batch, (value, _) in differences.items()})
 
 
-def check_export(out: Path, form: str) -> None:
-    """Refuse, before any work, a format that does not exist or lacks its packages, and a file that cannot be written."""
+def check_export(out: Path, form: str, *, inputs: Sequence[Path] = ()) -> None:
+    """Refuse, before any work, a format that does not exist or lacks its packages, and files that cannot be written.
+
+    Neither the model nor its description may take the place of one of the ``inputs``.
+    """
     if form not in FORMATS:
         raise UserError(f"there is no format {form!r}; known are {', '.join(FORMATS)}")
     if out.suffix != FORMATS[form]:
         raise UserError(f"{out} should end in {FORMATS[form]}, which is what it will be (--format {form})")
-    check_output(out, "--output")
+    for file in (out, out.with_suffix(".json")):
+        check_output(file, "--output", inputs=inputs)
     for package in ("onnx", "onnxscript", "onnxruntime") if form == "onnx" else ():
         try:
             importlib.import_module(package)

@@ -85,6 +85,12 @@ def given_by_config(
     return _given(model_of_config(config), config.MODEL.ARCH, weights, labels, size)
 
 
+def refuse_keys(overrides: Sequence[str]) -> None:
+    """Keys of a config beside the name of a model, which has none, are a UserError."""
+    if overrides:
+        raise UserError(f"{overrides[0]} is a key of a config, and --model has none: give --cfg, or leave it out")
+
+
 def check_mvit(given: GivenModel, what: str) -> MViT:
     """The model as an MViT that scores whole inputs; UserError where it is another network."""
     if not isinstance(given.model, MViT) or isinstance(given.model, ActionMViT):

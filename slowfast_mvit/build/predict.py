@@ -100,21 +100,19 @@ class Predictor:
 
         Raises:
             UserError: the path means nothing, or scores are not finite.
-            VideoError: none of the files can be read. Some that cannot are logged and left out.
+            VideoError: none of the files can be read. Some that cannot are logged and left out; of one that is damaged and
+                looked at by windows, those before the damage are there.
         """
         words = [path] if isinstance(path, str | Path) else list(path)
         scoring = scoring_of(self.ready, words, Looks(window, stride))
         scores: list[VideoScores] = []
         unreadable: list[UnreadableVideo] = []
 
-        def give_up(video: UnreadableVideo) -> None:
-            unreadable.append(video)
-            if len(scoring.inputs) > 1:
-                _LOG.warning("cannot read %s with %s: %s", video.path, video.backend, video.cause)
-
-        score(scoring, range(len(scoring.inputs)), finished=scores.append, unreadable=give_up, shown=progress)
+        score(scoring, range(len(scoring.inputs)), finished=scores.append, unreadable=unreadable.append, shown=progress)
         if not scores:
             raise VideoError(unreadable[0].path, unreadable[0].backend, unreadable[0].cause)
+        for video in unreadable:
+            _LOG.warning("cannot read %s with %s: %s", video.path, video.backend, video.cause)
         scores.sort(key=lambda one: one.video_index)
         table = scored_videos if per_video else scored_clips
         return table(scores, scoring.inputs.names, self.ready.label_names)

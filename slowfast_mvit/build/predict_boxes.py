@@ -19,6 +19,8 @@ from slowfast_mvit.build.run import RunFolder, choose_device
 from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.ava import AvaList, keys_to_predict
 from slowfast_mvit.data.given_videos import check_given
+from slowfast_mvit.data.imagenet import image_suffixes
+from slowfast_mvit.data.inputs import LIST_SUFFIXES
 from slowfast_mvit.data.kinetics import VIDEO_SUFFIXES
 from slowfast_mvit.data.video import open_video
 from slowfast_mvit.engine.distributed import World
@@ -116,10 +118,11 @@ def predict_boxes(
 def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Inputs, and the list KEY VALUE KEY VALUE ... that follows them.
 
-    Keys are in capitals, do not end as videos do, and are the names of no file or folder here.
+    Keys are in capitals, do not end as videos, images or lists do, and are the names of no file or folder here.
     """
+    files = VIDEO_SUFFIXES | image_suffixes() | LIST_SUFFIXES
     is_key = [
-        bool(_KEY.fullmatch(word)) and Path(word).suffix.lower() not in VIDEO_SUFFIXES and not Path(word).exists()
+        bool(_KEY.fullmatch(word)) and Path(word).suffix.lower() not in files and not Path(word).exists()
         for word in words
     ]
     count = is_key.index(True) if True in is_key else len(words)

@@ -3,7 +3,8 @@
 import hashlib
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from slowfast_mvit.data.boxes_on_video import draw_lines, write_drawn
 from slowfast_mvit.data.imagenet import ImageList
 from slowfast_mvit.data.images import read_image
 from slowfast_mvit.data.inputs import list_files
-from slowfast_mvit.data.video import open_video
+from slowfast_mvit.data.video import VideoError, open_video
 from slowfast_mvit.errors import UserError, check_output
 from slowfast_mvit.evaluation.predictions import replacing, unreadable_table, write_csv
 from slowfast_mvit.evaluation.score_files import (
@@ -33,6 +34,8 @@ from slowfast_mvit.evaluation.view_scores import VideoScores
 
 _LOG = logging.getLogger(__name__)
 _LINES = 3  # labels that are drawn
+_LONGEST_STEM = 200  # bytes of the name of a drawn file that are its input's: file systems take 255
+_PARTS = "unfinished"
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class Written:
 
     Attributes:
         files: that were written, each with what it holds.
-        problem: which files could not be read, in a sentence; empty if all could.
+        problem: which files could not be read to their end, or drawn, in a sentence; empty if all could.
     """
 
     files: Mapping[Path, str]
@@ -84,12 +87,20 @@ def check_wanted(output: Path, words: Sequence[str], wanted: Wanted) -> None:
         check_output(wanted.features, "--features", inputs=[*lists, *map(Path, words)])
     elif wanted.layer is not None:
         raise UserError(f"--layer {wanted.layer} is of features: say with --features where they go")
+    files = {"--probabilities": wanted.probabilities, "--features": wanted.features}
+    places = {option: os.path.realpath(file) for option, file in files.items() if file is not None}
+    if len(set(places.values())) < len(places):
+        raise UserError(f"--probabilities and --features are both {wanted.features}: give one of them another name")
+    for option, place in places.items():
+        if os.path.dirname(place) == os.path.realpath(output / _PARTS):  # noqa: PTH120
+            raise UserError(f"{place} is among the parts, which are removed at the end: give {option} another place")
 
 
 def predict_clips(ready: ReadyModel, words: Sequence[str], output: Path, looks: Looks, wanted: Wanted) -> Written:
     """Score files and write ``clips.csv``, ``videos.csv`` and what else is wanted into a folder.
 
-    Files that cannot be read are listed in ``unreadable.csv``, the others are written. Scores of finished videos are kept in
+    Files that cannot be read are listed in ``unreadable.csv``, the others are written; so are the windows before the first
+    damage of a video, which is listed too. Scores of finished videos are kept in
     ``unfinished/`` until everything is written: started again, the same command goes on from them.
 
     Args:
@@ -109,21 +120,24 @@ def predict_clips(ready: ReadyModel, words: Sequence[str], output: Path, looks: 
     scoring = scoring_of(ready, words, looks)
     inputs = scoring.inputs
     drawn = _drawn_files(inputs, output, words) if wanted.draw else []
-    parts = ScoreParts(output / "unfinished")
+    parts = ScoreParts(output / _PARTS)
     keep = wanted.probabilities is not None or wanted.draw
     keys = _keys(scoring, f"{layer} {keep}")
     scores = parts.read({key: place for place, key in keys.items()})
     if scores:
         _LOG.info("%d of %d files are finished already", len(scores), len(inputs))
     unreadable: list[UnreadableVideo] = []
+    damaged: set[int] = set()
 
     def finish(one: VideoScores) -> None:
         scores.append(one)
-        parts.add(keys[one.video_index], one)
+        if one.video_index not in damaged:  # which are to be named again next time
+            parts.add(keys[one.video_index], one)
 
     def give_up(video: UnreadableVideo) -> None:
         _LOG.warning("cannot read %s with %s: %s", video.path, video.backend, video.cause)
         unreadable.append(video)
+        damaged.add(video.video_index)
 
     finished = {one.video_index for one in scores}
     rest = [place for place in range(len(inputs)) if place not in finished]
@@ -132,11 +146,22 @@ def predict_clips(ready: ReadyModel, words: Sequence[str], output: Path, looks: 
     finally:
         parts.keep()
     scores.sort(key=lambda one: one.video_index)
-    problem = _unreadable(scoring, unreadable, output / "unreadable.csv")
+    problem = _unreadable(scoring, unreadable, {one.video_index for one in scores}, output / "unreadable.csv")
     if not scores:
         raise UserError(problem)
     files = _write(scoring, scores, output, wanted)
-    files |= {drawn[one.video_index]: _draw(scoring, one, drawn[one.video_index]) for one in scores if drawn}
+    not_drawn = []
+    for one in scores if drawn else ():
+        out = drawn[one.video_index]
+        try:
+            files[out] = _draw(scoring, one, out)
+        except VideoError as error:  # of a frame that no clip has
+            _LOG.warning("%s is not drawn: %s", error.path, error.cause)
+            not_drawn.append(error)
+    if not_drawn:
+        first = f"{not_drawn[0].path} ({not_drawn[0].cause})"
+        said = f"{len(not_drawn)} damaged files are not drawn, for example {first}"
+        problem = f"{problem}; {said}" if problem else said
     parts.remove()
     return Written(files, problem)
 
@@ -163,17 +188,20 @@ def _paths(inputs: object) -> list[str]:
     return list(getattr(inputs, "paths").tolist())  # noqa: B009
 
 
-def _unreadable(scoring: Scoring, unreadable: Sequence[UnreadableVideo], listed: Path) -> str:
-    """Write the list of files that could not be read, and say it."""
+def _unreadable(scoring: Scoring, unreadable: Sequence[UnreadableVideo], scored: Set[int], listed: Path) -> str:
+    """Write the list of files that could not be read, or not to their end, and say it; ``scored`` are those with scores."""
     if not unreadable:
         listed.unlink(missing_ok=True)  # of an earlier prediction in this folder
         return ""
     write_csv(unreadable_table(unreadable, scoring.inputs.names), listed)
+    cut, of_all = sum(video.video_index in scored for video in unreadable), len(scoring.inputs)
+    said = []
+    if cut < len(unreadable):
+        said.append(f"{len(unreadable) - cut} of {of_all} files could not be read and have no scores")
+    if cut:
+        said.append(f"{cut} of {of_all} files are damaged and have scores up to that place alone")
     first = unreadable[0]
-    return (
-        f"{len(unreadable)} of {len(scoring.inputs)} files could not be read and have no scores, for example {first.path} "
-        f"({first.cause}): see {listed}"
-    )
+    return f"{', '.join(said)}, for example {first.path} ({first.cause}): see {listed}"
 
 
 def _write(scoring: Scoring, scores: Sequence[VideoScores], output: Path, wanted: Wanted) -> dict[Path, str]:
@@ -197,13 +225,15 @@ def _drawn_files(inputs: object, output: Path, words: Sequence[str]) -> list[Pat
     """For each file where it is drawn: names of their own, none of which is a file that is read."""
     suffix = "_labels.png" if isinstance(inputs, ImageList) else "_labels.mp4"
     paths, taken, files = [Path(path) for path in _paths(inputs)], set(), []
+    numbers: Counter[str] = Counter()
     for path in paths:
-        file, number = output / f"{path.stem}{suffix}", 1
-        while file in taken:
-            number += 1
-            file = output / f"{path.stem}_{number}{suffix}"
-        taken.add(file)
-        files.append(file)
+        stem = os.fsencode(path.stem)[:_LONGEST_STEM].decode(errors="replace")
+        name = stem
+        while name.casefold() in taken:  # some file systems do not tell A from a
+            numbers[stem.casefold()] += 1
+            name = f"{stem}_{numbers[stem.casefold()] + 1}"
+        taken.add(name.casefold())
+        files.append(output / f"{name}{suffix}")
     read = {os.path.realpath(path) for path in paths}
     for file in files:
         if os.path.realpath(file) in read:

@@ -32,6 +32,7 @@ from slowfast_mvit.evaluation.view_scores import VideoScores, ViewCollector
 
 _LOG = logging.getLogger(__name__)
 HEAD_INPUT = "the input of the head"
+_LEAST_SECONDS = 0.001  # of windows and strides: more of them than frames say nothing new
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,11 @@ class Looks:
             raise UserError(f"the window is {self.window:g} seconds; it must be 0 or more")
         if self.stride is not None and not 0 < self.stride < float("inf"):
             raise UserError(f"the stride is {self.stride:g} seconds; it must be more than 0")
+        for name, value in (("window", self.window), ("stride", self.stride)):
+            if value is not None and 0 < value < _LEAST_SECONDS:
+                raise UserError(
+                    f"the {name} is {value:g} seconds, which is less than a frame: give {_LEAST_SECONDS:g} or more"
+                )
         if self.window == 0 and self.stride is not None:
             raise UserError(
                 "a stride is of windows, and a window of 0 seconds asks for the views of the test: give one of them"
@@ -92,6 +98,8 @@ def scoring_of(ready: ReadyModel, words: Sequence[str | Path], looks: Looks) -> 
         UserError: they mean nothing, or files of the wrong kind.
     """
     config = ready.config
+    if ready.images and looks != Looks():
+        raise UserError("a window or stride is of videos, and the model is one for images: leave it out")
     inputs = find_inputs(words, images=ready.images)
     protocol = view_protocol(config)
     if isinstance(inputs, ImageList):
@@ -126,7 +134,8 @@ def score(
         scoring: see :class:`Scoring`.
         indices: of the files in the list.
         finished: is given the scores of a file.
-        unreadable: is given a file that cannot be read, and why.
+        unreadable: is given a file that cannot be read, and why; also one that is damaged somewhere and looked at by windows,
+            before ``finished`` is given the scores of its windows before the damage.
         keep_probabilities: give all probabilities of every view.
         layer: name of the module whose output is kept as features, or :data:`HEAD_INPUT`; None for no features.
         shown: show the progress.
@@ -147,19 +156,28 @@ def score(
         collector.drop(video.video_index)
         unreadable(video)
 
+    def whole(scores: VideoScores) -> None:
+        nonlocal done
+        done += 1
+        finished(scores)
+
+    def cut_short(video: UnreadableVideo, num_clips: int) -> None:
+        unreadable(video)
+        for scores in collector.cut(video.video_index, num_clips):
+            whole(scores)
+
     items = views_of(scoring.dataset, indices, num_workers=workers, timeout=config.DATA_LOADER.TIMEOUT)
     was_training = ready.model.training
     ready.model.eval()
     less = "give a smaller TEST.BATCH_SIZE (KEY VALUE, with --cfg)"
     try:
         with closing(items), out_of_memory(ready.device, less), _kept(ready.model, layer) as features:
-            views = _views(scoring, items, collector, given_up)
+            views = _views(scoring, items, collector, given_up, cut_short)
             for batch in batches_of_views(views, scoring.protocol, config.TEST.BATCH_SIZE, ready.device):
                 with torch.inference_mode():
                     probabilities = task.probabilities(ready.model, batch)
                 for scores in collector.add(batch, probabilities, features(len(batch))):
-                    done += 1
-                    finished(scores)
+                    whole(scores)
                 if bar is not None:
                     bar.move_to(done + collector.share(int(batch.video_index[-1])))
     finally:
@@ -173,8 +191,9 @@ def _views(
     items: Iterable[object],
     collector: ViewCollector,
     given_up: Callable[[UnreadableVideo], None],
+    cut_short: Callable[[UnreadableVideo, int], None],
 ) -> Iterator[VideoViews]:
-    """The clips of all files in order; those that cannot be read are given up."""
+    """The clips of all files in order; those that cannot be read are given up, or cut short after so many clips."""
     for item in items:
         if isinstance(item, UnreadableVideo):
             given_up(item)
@@ -185,11 +204,17 @@ def _views(
             continue
         assert isinstance(item, LongVideo) and isinstance(scoring.dataset, GivenClips)
         collector.expect(item.video_index, item.num_clips)
+        come = 0
         try:
             for views in scoring.dataset.stream(item.video_index):
                 yield _said_of_missing(views, scoring)
+                come += 1
         except VideoError as error:
-            given_up(UnreadableVideo(item.video_index, error.path, error.backend, error.cause))
+            if not come:
+                given_up(UnreadableVideo(item.video_index, error.path, error.backend, error.cause))
+                continue
+            cause = f"{error.cause}; the {come} windows before that are scored, of {item.num_clips}"
+            cut_short(UnreadableVideo(item.video_index, error.path, error.backend, cause), come)
 
 
 def _said_of_missing(views: VideoViews, scoring: Scoring) -> VideoViews:

@@ -4,7 +4,7 @@ A video is covered by clips, of which the model sees the middle of each frame; a
 frame of a clip. Letters: K clips, T their frames, h, w the model's input in pixels.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,10 +92,10 @@ class _Look:
     wanted: int | None
     block: int | None
 
-    def at(self, clips: Iterable[Tensor], crop: CropBox) -> Seen:
-        """What the model makes of clips uint8 [T, 3, h, w]."""
-        kept, rolled, logits = list(clips), [], []
-        for clip in kept:
+    def at(self, clips: Callable[[], Iterable[Tensor]], crop: CropBox) -> Seen:
+        """What the model makes of clips uint8 [T, 3, h, w], which are asked for twice: those of a long video are not kept."""
+        rolled, logits = [], []
+        for clip in clips():
             x = self._input(clip)
             rolled.append(rollout(self.model, x).cpu())
             if self.wanted is None:
@@ -105,7 +105,7 @@ class _Look:
         if explained is None:  # one class for the whole video
             explained = int(_scores(torch.cat(logits), self.given.activation).argmax())
         classes = torch.tensor([explained], device=self.device)
-        cams = [grad_cam(self.model, self._input(clip), classes, self.block) for clip in kept]
+        cams = [grad_cam(self.model, self._input(clip), classes, self.block) for clip in clips()]
         scores = _scores(torch.cat([cam.logits for cam in cams]), self.given.activation)
         maps = {"rollout": torch.cat(rolled), "grad_cam": torch.cat([cam.maps for cam in cams]).cpu()}
         highest = {name: of.max().clamp(min=torch.finfo(of.dtype).tiny) for name, of in maps.items()}
@@ -138,7 +138,7 @@ def _draw_video(source: Path, look: _Look, output: Path) -> dict[Path, str]:
     with open_video(source) as reader:
         crop = middle_crop(reader.height, reader.width, *size)
         places = covering_clips(look.given, reader)
-        seen = look.at((_fit(frames_to_tensor(reader.frames_at(clip)), crop, size) for clip in places), crop)
+        seen = look.at(lambda: _clips(reader, places, crop, size), crop)
         times, order = reader.timestamps(), np.argsort(places, axis=None, kind="stable")
         nearest = order[nearest_frames(places.flatten()[order], np.arange(reader.num_frames))]
         files = {}
@@ -158,7 +158,7 @@ def _draw_video(source: Path, look: _Look, output: Path) -> dict[Path, str]:
 def _draw_image(source: Path, look: _Look, output: Path) -> dict[Path, str]:
     picture = np.array(read_image(str(source)))[None]
     crop = middle_crop(*picture.shape[1:3], *look.given.size)
-    seen = look.at([_fit(frames_to_tensor(picture), crop, look.given.size)], crop)
+    seen = look.at(lambda: [_fit(frames_to_tensor(picture), crop, look.given.size)], crop)
     files = {}
     for method, title in METHODS.items():
         path = output / f"{source.stem}_{method}.png"
@@ -202,6 +202,11 @@ def covering_clips(given: GivenModel, reader: VideoReader) -> np.ndarray:
     spaced = ClipSampling(sampling.num_frames, sampling.sampling_rate, sampling.target_fps, use_offset=True)
     span = clip_span(sampling.num_frames, sampling.sampling_rate, reader.fps, sampling.target_fps)
     return spaced.view_indices(reader.num_frames, reader.fps, max(1, int(np.ceil(reader.num_frames / span))))
+
+
+def _clips(reader: VideoReader, places: np.ndarray, crop: CropBox, size: tuple[int, ...]) -> Iterator[Tensor]:
+    """Clips uint8 [T, 3, h, w] at frames [K, T] of a video, one after the other."""
+    return (_fit(frames_to_tensor(reader.frames_at(clip)), crop, size) for clip in places)
 
 
 def _fit(frames: Tensor, crop: CropBox, size: tuple[int, ...]) -> Tensor:

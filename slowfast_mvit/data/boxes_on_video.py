@@ -81,17 +81,31 @@ def write_drawn(reader: VideoReader, drawn: Callable[[float, np.ndarray], np.nda
     """Write the whole video as ``drawn`` changes each frame (its second, uint8 RGB [H, W, 3]); returns the number of frames.
 
     The video is decoded once, and few of its frames are held. Frames keep their times and sizes; of an odd width or height the
-    last column or row is left out, as H.264 asks for.
+    last column or row is left out, as H.264 asks for, and a single one is doubled. The file takes its name when it is whole.
     """
+    temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")  # the ending says what it is
+    try:
+        count = _write_all(reader, drawn, temporary)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return count
+
+
+def _write_all(reader: VideoReader, drawn: Callable[[float, np.ndarray], np.ndarray], path: Path) -> int:
     times = reader.timestamps().tolist()
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=reader.fps)
         assert isinstance(stream, av.VideoStream)
-        stream.height, stream.width = reader.height // 2 * 2, reader.width // 2 * 2
+        stream.height, stream.width = max(2, reader.height // 2 * 2), max(2, reader.width // 2 * 2)
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = _CLOCK
         for index, frame in reader.pictures(range(len(times))):
             shown = drawn(times[index], frame)[: stream.height, : stream.width]
+            if min(shown.shape[:2]) < 2:
+                more = [(0, max(0, 2 - extent)) for extent in shown.shape[:2]]
+                shown = np.pad(shown, (*more, (0, 0)), mode="edge")
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(shown), format="rgb24")
             picture.pts, picture.time_base = round(times[index] / _CLOCK), _CLOCK
             container.mux(stream.encode(picture))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from slowfast_mvit.data.imagenet import ImageList, image_suffixes
-from slowfast_mvit.data.kinetics import VIDEO_SUFFIXES, read_list
+from slowfast_mvit.data.kinetics import PATH_HEADERS, VIDEO_SUFFIXES, read_list, unquote
 from slowfast_mvit.data.lists import VideoList, base_folder
 from slowfast_mvit.errors import UserError, reading
 
@@ -19,10 +19,10 @@ _EITHER = ".gif"  # a picture, or a film
 def find_inputs(words: Sequence[str | Path], *, images: bool = False) -> VideoList | ImageList:
     """The videos, or the images, that some words of a command mean, in their order and each once; labels are all 0.
 
-    A word is a file, a folder (what is in it and below it, sorted), a pattern (``clips/**/*.mp4``, sorted) or a list: a .csv
-    or .txt with a path per line, or with ``path label`` as the test's lists have them, the labels of which are not used. Paths
-    of a list are relative to its folder, or to the working folder if only that has the first. Files are not opened here, but
-    those that the words name must be there.
+    A word is a file, a folder (what is in it and below it, also by links, sorted; hidden files and folders left out), a pattern
+    (``clips/**/*.mp4``, sorted) or a list: a .csv or .txt with a path per line, or with ``path label`` as the test's lists have
+    them, the labels of which are not used. Paths of a list are relative to its folder, or to the working folder if only that
+    has the first. Files are not opened here, but those that the words name must be there.
 
     Raises:
         UserError: a word means nothing, or a file of the other kind.
@@ -73,20 +73,33 @@ def _of_word(word: str, images: bool) -> Iterator[tuple[str, str]]:
 
 
 def _of_folder(folder: Path, images: bool, *, empty: bool = False) -> Iterator[tuple[str, str]]:
-    """The files of that kind in a folder and below, hidden ones left out."""
-    below = (
-        os.path.join(at, file)  # noqa: PTH118 - a Path per file is slow in large folders
-        for at, _, files in os.walk(folder)
-        for file in files
-        if not file.startswith(".")
-    )
-    found = sorted(_kept(below, images))
+    """The files of that kind in a folder and below, hidden files and folders left out."""
+    found = sorted(_kept(_below(folder), images))
     if not found and not empty:
         what, suffixes = ("images", image_suffixes()) if images else ("videos", VIDEO_SUFFIXES)
         raise UserError(
             f"the folder {folder} holds no {what} ({', '.join(sorted(suffixes))}), and no folder below it does"
         )
     yield from found
+
+
+def _below(folder: Path) -> Iterator[str]:
+    """All files in a folder and below; a linked folder that is there already is passed, so that links may go round."""
+    been = set()
+
+    def refuse(error: OSError) -> None:
+        raise UserError(
+            f"{error.filename} cannot be read ({error.strerror or error}): mend that, or give the other folders"
+        ) from error
+
+    for at, folders, files in os.walk(folder, followlinks=True, onerror=refuse):
+        state = os.stat(at)  # noqa: PTH116
+        if (state.st_dev, state.st_ino) in been:
+            folders.clear()
+            continue
+        been.add((state.st_dev, state.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (os.path.join(at, file) for file in files if not file.startswith("."))  # noqa: PTH118 - fast
 
 
 def _kept(paths: Iterable[str], images: bool) -> Iterator[tuple[str, str]]:
@@ -96,8 +109,10 @@ def _kept(paths: Iterable[str], images: bool) -> Iterator[tuple[str, str]]:
 
 def _of_list(path: Path) -> Iterator[tuple[str, str]]:
     with reading(path):
-        text = path.read_text(encoding="utf-8-sig", errors="replace")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")  # as names of files are
+    lines = [unquote(line.strip()) for line in text.split("\n") if line.strip()]
+    if len(lines) > 1 and lines[0].lower() in PATH_HEADERS:
+        del lines[0]
     known = VIDEO_SUFFIXES | image_suffixes()
     if lines and all(Path(line).suffix.lower() in known for line in lines):
         names = lines

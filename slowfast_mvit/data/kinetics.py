@@ -30,7 +30,7 @@ _VIDEO_THEN_LABEL = re.compile(
 _QUOTED_LABEL = re.compile(r'(.*\S) *([ ,\t;]) *("(?:[^"]|"")*")')
 # Several numbers with anything but commas between them.
 _SEVERAL_NUMBERS = re.compile(r"-?\d+(?:[\s;|/]+-?\d+)+")
-_PATH_HEADERS = frozenset({"path", "video", "video_path", "video_name", "file", "filename", "file_name", "image"})
+PATH_HEADERS = frozenset({"path", "video", "video_path", "video_name", "file", "filename", "file_name", "image"})
 _LABEL_HEADERS = frozenset({"label", "labels", "class", "class_id", "class_name", "label_name", "category", "action"})
 
 
@@ -214,7 +214,7 @@ def _split_line(line: str, separator: str, columns: Sequence[str]) -> tuple[str,
         if named is None or named[2] != separator:
             named = _QUOTED_LABEL.fullmatch(line)
         if named and named[2] == separator:
-            return _unquote(named[1]), _unquote(named[3].strip())
+            return unquote(named[1]), unquote(named[3].strip())
     columns = list(columns) or ["path", "label"]
     place = columns.index("path")
     *head, rest = line.split(separator, place)
@@ -222,10 +222,10 @@ def _split_line(line: str, separator: str, columns: Sequence[str]) -> tuple[str,
     if len(fields) != len(columns):
         return None
     path, label = (fields[columns.index(name)].strip() for name in ("path", "label"))
-    return (_unquote(path), _unquote(label)) if path and label else None
+    return (unquote(path), unquote(label)) if path and label else None
 
 
-def _unquote(text: str) -> str:
+def unquote(text: str) -> str:
     """A field without the quotes that a CSV writer put around it."""
     return text[1:-1].replace('""', '"') if len(text) > 1 and text[0] == text[-1] == '"' else text
 
@@ -237,7 +237,7 @@ def _is_video(path: str) -> bool:
 def _is_header(rows: list[tuple[str, str]]) -> bool:
     if are_numbers(rows[0][1]):
         return False
-    if rows[0][0].lower() in _PATH_HEADERS or (rows[0][1].lower() in _LABEL_HEADERS and _is_header_word(rows[0][0])):
+    if rows[0][0].lower() in PATH_HEADERS or (rows[0][1].lower() in _LABEL_HEADERS and _is_header_word(rows[0][0])):
         return True
     return len(rows) > 1 and all(are_numbers(label) for _, label in rows[1:])
 

@@ -68,7 +68,10 @@ def window_clips(times: np.ndarray, fps: Fraction, sampling: Sampling, bounds: n
 
 @dataclass(frozen=True)
 class LongVideo:
-    """A video whose clips are too much to be held at once: which, and how many there are. Its clips come one by one."""
+    """A video whose clips are too much to be held at once, or that is damaged: which, and how many there are.
+
+    Its clips come one by one.
+    """
 
     video_index: int
     num_clips: int
@@ -118,7 +121,12 @@ class GivenClips(Dataset[VideoViews | LongVideo | UnreadableVideo]):
                 num_bytes = len(np.unique(clips)) * reader.height * reader.width * 3
                 if by_windows and num_bytes > _HELD:
                     return LongVideo(index, len(clips))
-                return read_clips(reader, clips, seconds, index, label_of(self.videos.labels, index))
+                try:
+                    return read_clips(reader, clips, seconds, index, label_of(self.videos.labels, index))
+                except VideoError:
+                    if not by_windows or len(clips) == 1:
+                        raise
+                    return LongVideo(index, len(clips))  # one by one, those before the damage come
         except VideoError as error:
             return UnreadableVideo(index, error.path, error.backend, error.cause)
 
@@ -126,7 +134,7 @@ class GivenClips(Dataset[VideoViews | LongVideo | UnreadableVideo]):
         """The clips of a :class:`LongVideo` one by one: its frames are decoded once, in order, and few of them are held.
 
         Raises:
-            VideoError: a frame cannot be read.
+            VideoError: a frame cannot be read; the clips before it have come.
         """
         with self._open(index) as reader:
             clips, seconds, _ = self._plan(reader)

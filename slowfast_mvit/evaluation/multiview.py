@@ -4,7 +4,7 @@ Letters: N videos, V views of a video (K clips x C crops, clip-major), U decoded
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -247,6 +247,15 @@ class MultiViewEvaluator:
         self.seconds[videos, views] = torch.stack((batch.start_sec, batch.end_sec), dim=1).cpu().numpy()[rows]
         if self.probabilities is not None:
             self.probabilities[videos, views] = probabilities.numpy()
+
+    def shorten(self, num_clips: int) -> None:
+        """Of every video no more than its first ``num_clips`` clips will come, and it is finished with these."""
+        self.protocol = replace(self.protocol, num_clips=num_clips)
+        views = self.protocol.num_views
+        assert not self.seen[:, views:].any(), "views that are left out are counted already"
+        for name in ("seen", "top_classes", "top_scores", "seconds", "probabilities"):
+            array = getattr(self, name)
+            setattr(self, name, None if array is None else array[:, :views])
 
     def finished(self) -> np.ndarray:
         """Indices int64 [N] of the videos all of whose views are counted, ascending."""

@@ -5,7 +5,7 @@ Every file is written under a temporary name and renamed, so a reader never meet
 
 import os
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -25,10 +25,9 @@ NUM_TOP = 5
 def clips_table(result: MultiViewResult, names: np.ndarray, label_names: Sequence[str]) -> pd.DataFrame:
     """One row per view: video, label (or labels), clip and crop index, seconds, the best classes with their probabilities."""
     count, views = result.top_classes.shape[:2]
-    video = np.repeat(result.videos, views)
     view = np.tile(np.arange(views), count)
     columns: dict[str, object] = {
-        "video": names[video],
+        "video": np.repeat(as_text(names[result.videos]), views),
         **{name: np.repeat(values, views) for name, values in _label_columns(result.labels, label_names).items()},
         "clip_index": view // result.num_crops,
         "crop_index": view % result.num_crops,
@@ -43,7 +42,7 @@ def clips_table(result: MultiViewResult, names: np.ndarray, label_names: Sequenc
 def videos_table(result: MultiViewResult, names: np.ndarray, label_names: Sequence[str]) -> pd.DataFrame:
     """One row per video: label (or labels), number of views, the best classes with their joined scores."""
     columns: dict[str, object] = {
-        "video": names[result.videos],
+        "video": as_text(names[result.videos]),
         **_label_columns(result.labels, label_names),
         "num_views": np.full(len(result.videos), result.top_classes.shape[1]),
     }
@@ -52,8 +51,13 @@ def videos_table(result: MultiViewResult, names: np.ndarray, label_names: Sequen
 
 def unreadable_table(videos: Sequence[UnreadableVideo], names: np.ndarray) -> pd.DataFrame:
     """One row per video that could not be read: video, path, backend, cause."""
-    rows = [(names[video.video_index], video.path, video.backend, video.cause) for video in videos]
+    rows = [as_text((names[video.video_index], video.path, video.backend, video.cause)).tolist() for video in videos]
     return pd.DataFrame(rows, columns=["video", "path", "backend", "cause"])
+
+
+def as_text(names: Iterable[str]) -> np.ndarray:
+    """Names of files, str [N], as tables hold them: bytes that are no UTF-8, which names may have, as the text ``\\udce9``."""
+    return np.array([name.encode(errors="backslashreplace").decode() for name in names], dtype=str)
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
@@ -72,7 +76,7 @@ def write_probabilities(result: MultiViewResult, names: np.ndarray, path: Path) 
     with replacing(path) as file:
         np.savez_compressed(
             file,
-            video=names[result.videos],
+            video=as_text(names[result.videos]),
             label=result.labels,
             video_scores=result.scores.astype(np.float32),
             views=result.view_probabilities,

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from slowfast_mvit.errors import UserError
-from slowfast_mvit.evaluation.predictions import clips_table, replacing, videos_table
+from slowfast_mvit.evaluation.predictions import as_text, clips_table, replacing, videos_table
 from slowfast_mvit.evaluation.view_scores import VideoScores, joined_results
 
 FEATURE_SUFFIXES = (".npz", ".parquet")
@@ -42,7 +42,7 @@ def write_scores(scores: Sequence[VideoScores], names: np.ndarray, path: Path) -
     with replacing(path) as file:
         np.savez_compressed(
             file,
-            video=names[[one.video_index for one in scores]],
+            video=as_text(names[[one.video_index for one in scores]]),
             video_scores=np.concatenate([result.scores for result in results]).astype(np.float32),
             views=np.concatenate([one[0] for one in views if one is not None]),
             view_video=np.repeat(np.arange(len(results)), [result.top_classes.shape[1] for result in results]),

@@ -1,7 +1,7 @@
 """Scores of finished videos on the disk, so that a prediction that was cut off goes on from them.
 
-A part is an NPZ of the videos that were finished since the one before: ``keys`` (str; what each video's scores follow from),
-and the arrays of the i-th video under ``i/``.
+A part is an NPZ of the videos that were finished since the one before, those with as many views together: of the i-th such
+group ``i/keys`` (str [N]; what each video's scores follow from), and each of their arrays, stacked, as ``i/NAME``.
 """
 
 import contextlib
@@ -9,6 +9,7 @@ import logging
 import time
 import uuid
 import zipfile
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -45,16 +46,19 @@ class ScoreParts:
         for path in self._files():
             try:
                 with np.load(path, allow_pickle=False) as part:
-                    arrays = {name: part[name] for name in part.files}
-            except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+                    groups: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
+                    for file in part.files:
+                        number, _, name = file.partition("/")
+                        groups[number][name] = part[file]
+                    keys = {number: arrays.pop("keys").tolist() for number, arrays in groups.items()}
+            except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
                 _LOG.warning("%s cannot be read (%s): its videos are scored again", path, error)
                 continue
-            for number, key in enumerate(arrays.pop("keys").tolist()):
-                mine = {
-                    name.partition("/")[2]: array for name, array in arrays.items() if name.startswith(f"{number}/")
-                }
-                if key in places:
-                    found[places[key]] = VideoScores.of_arrays(mine, places[key])
+            for number, arrays in groups.items():
+                for row, key in enumerate(keys[number]):
+                    if key in places:
+                        mine = {name: array[row] for name, array in arrays.items()}
+                        found[places[key]] = VideoScores.of_arrays(mine, places[key])
         return [found[place] for place in sorted(found)]
 
     def add(self, key: str, scores: VideoScores) -> None:
@@ -70,13 +74,16 @@ class ScoreParts:
     def keep(self) -> None:
         """Write what is not on the disk yet."""
         if self._waiting:
-            arrays = {
-                f"{number}/{name}": array
-                for number, (_, scores) in enumerate(self._waiting)
-                for name, array in scores.arrays().items()
-            }
+            groups: dict[tuple[object, ...], list[tuple[str, dict[str, np.ndarray]]]] = defaultdict(list)
+            for key, scores in self._waiting:
+                each = scores.arrays()
+                groups[tuple((name, array.shape) for name, array in each.items())].append((key, each))
+            arrays: dict[str, np.ndarray] = {}
+            for number, group in enumerate(groups.values()):
+                arrays[f"{number}/keys"] = np.array([key for key, _ in group])
+                arrays |= {f"{number}/{name}": np.stack([each[name] for _, each in group]) for name in group[0][1]}
             with replacing(self.folder / f"{uuid.uuid4().hex}{_SUFFIX}") as file:
-                np.savez(file, keys=np.array([key for key, _ in self._waiting]), **arrays)  # type: ignore[arg-type]
+                np.savez(file, **arrays)  # type: ignore[arg-type]  # of its allow_pickle
         self._waiting = []
         self._written = time.monotonic()
 

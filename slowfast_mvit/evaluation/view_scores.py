@@ -74,8 +74,13 @@ class ViewCollector:
         )
 
     def drop(self, video_index: int) -> None:
-        """Forget a video: the rest of it cannot be read."""
+        """Forget a video: nothing of it can be read."""
         self._open.pop(video_index, None)
+
+    def cut(self, video_index: int, num_clips: int) -> Iterator[VideoScores]:
+        """Of an open video no more than its first ``num_clips`` clips come, one at least; gives it if it is whole by that."""
+        self._open[video_index][0].shorten(num_clips)
+        yield from self._whole(video_index)
 
     def share(self, video_index: int) -> float:
         """Which part of a video's views are counted, 0 to 1; 0 for one that is not open."""
@@ -101,10 +106,14 @@ class ViewCollector:
                 evaluator.add(batch.part(start, stop), probabilities[start:stop])
                 if features is not None:
                     kept.append(features[start:stop])
-                if evaluator.seen.all():
-                    del self._open[video_index]
-                    yield VideoScores(evaluator.result(), np.concatenate(kept) if kept else None)
+                yield from self._whole(video_index)
             start = stop
+
+    def _whole(self, video_index: int) -> Iterator[VideoScores]:
+        evaluator, kept = self._open[video_index]
+        if evaluator.seen.all():
+            del self._open[video_index]
+            yield VideoScores(evaluator.result(), np.concatenate(kept) if kept else None)
 
 
 def joined_results(scores: Iterable[VideoScores]) -> list[MultiViewResult]:

@@ -126,6 +126,8 @@ def test_the_model_of_a_config(config_file: Path, tmp_path: Path, capsys) -> Non
         "torch_export",
         "--output",
         str(path),
+        "NUM_GPUS",
+        "0",
     ]
     assert tool.main(arguments) == 0
     out = capsys.readouterr().out.splitlines()
@@ -144,6 +146,10 @@ def test_the_model_of_a_config(config_file: Path, tmp_path: Path, capsys) -> Non
     ("arguments", "said"),
     [
         (("--model", "mvitv2_tt", "--output", "x.onnx"), "there is no model 'mvitv2_tt'; did you mean mvitv2_t?"),
+        (
+            ("--model", "mvitv2_t", "--output", "x.onnx", "NUM_GPUS", "0"),
+            "NUM_GPUS is a key of a config, and --model has none",
+        ),
         (("--model", "mvitv2_t", "--output", "x.pt2"), "x.pt2 should end in .onnx"),
         (("--model", "mvitv2_t", "--output", "x.onnx"), "the checkpoint no.pyth does not exist"),
         (("--cfg", "ava", "--output", "x.onnx"), "is of a model for boxes or objects (TEST.DATASET is ava)"),
@@ -157,6 +163,15 @@ def test_mistakes(arguments, said, tmp_path: Path, monkeypatch, capsys) -> None:
     err = capsys.readouterr().err
     assert err.startswith("error: ") and said in err and len(err.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_description_takes_the_place_of_no_input(tmp_path: Path, capsys) -> None:
+    labels = tmp_path / "x.json"
+    labels.write_text("[]")
+    words = ["--model", "mvitv2_t", "--weights", "no.pyth", "--format", "onnx", "--output", str(tmp_path / "x.onnx")]
+    assert tool.main([*words, "--labels", str(labels)]) == 2
+    assert f"{labels} is read, and would be overwritten: give --output another name" in capsys.readouterr().err
+    assert labels.read_text() == "[]"
 
 
 @pytest.mark.slow

@@ -39,6 +39,36 @@ def test_each_file_once(here):
     assert names("b.mp4", ".", here / "b.mp4") == ["b.mp4", "./films/a.MKV", "./films/deep/c.mov"]
 
 
+def test_linked_folders_are_in_a_folder_once_and_hidden_ones_are_not(here):
+    other = here / "elsewhere"
+    other.mkdir()
+    (other / "z.mp4").touch()
+    (other / "round").symlink_to(here / "films")  # and back again
+    (here / "films" / "link").symlink_to(other)
+    (here / "films" / ".thumbs").mkdir()
+    (here / "films" / ".thumbs" / "t.mp4").touch()
+    assert names("films") == ["films/a.MKV", "films/deep/c.mov", "films/link/z.mp4"]
+
+
+def test_a_folder_below_that_cannot_be_read_is_no_empty_one(here, monkeypatch):
+    plain = os.scandir
+
+    def refused(path):
+        if str(path).endswith("deep"):
+            raise PermissionError(13, "Permission denied", path)
+        return plain(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(UserError, match=r"films/deep cannot be read \(Permission denied\)"):
+        names("films")
+
+
+@pytest.mark.parametrize("text", ["video\na.MKV\ndeep/c.mov\n", '"a.MKV"\r\n"deep/c.mov"\r\n'])
+def test_lists_of_paths_alone_as_tables_write_them(here, text):
+    (here / "films" / "list.csv").write_text(text)
+    assert names("films/list.csv") == ["a.MKV", "deep/c.mov"]
+
+
 def test_a_file_that_looks_like_a_pattern(here):
     (here / "a[1].mp4").touch()
     assert names("a[1].mp4") == ["a[1].mp4"]

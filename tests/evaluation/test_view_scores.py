@@ -57,6 +57,28 @@ def test_given_out_when_whole():
     assert [[one.video_index for one in given] for given in collected(size=1, drop=1)] == [[], [0], [2], [], [], []]
 
 
+@pytest.mark.parametrize("early", [False, True])
+@pytest.mark.parametrize("ensemble", ["sum", "max"])
+def test_a_video_that_is_cut_short_is_whole_by_the_clips_that_came(ensemble, early):
+    """Of video 1 two clips of three come; that it is cut may be said before the last of them is counted."""
+    collector = ViewCollector(4, protocol(ensemble=ensemble), keep_probabilities=True)
+    collector.expect(1, 3)
+    found = list(collector.add(*scores(rows()[:1], views=[(1, 0)])))
+    if early:
+        found += list(collector.cut(1, 2))
+    assert not found
+    found += list(collector.add(*scores(rows()[1:2], views=[(1, 1)])))
+    if not early:
+        assert not found
+        found += list(collector.cut(1, 2))
+    (one,) = found
+    each = rows()[:2].double().numpy()
+    np.testing.assert_allclose(one.result.scores[0], each.mean(axis=0) if ensemble == "sum" else each.max(axis=0))
+    assert one.result.top_classes.shape == (1, 2, 4) and one.result.seconds.shape == (1, 2, 2)
+    assert np.array_equal(one.result.view_probabilities[0], rows().numpy()[:2])
+    assert collector.share(1) == 0  # nothing is open
+
+
 def test_shares():
     collector = ViewCollector(4, protocol())
     collector.expect(1, 3)
@@ -146,6 +168,23 @@ def test_parts_are_written_every_few_seconds_and_damaged_ones_passed(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
     first.write_bytes(first.read_bytes()[:-50])
     assert [one.video_index for one in parts.read({"a": 0, "b": 1})] == [1]
+    np.savez(first, of_somebody=np.zeros(3))  # without keys
+    assert [one.video_index for one in parts.read({"a": 0, "b": 1})] == [1]
     (tmp_path / "others.txt").touch()
     parts.remove()
     assert [path.name for path in tmp_path.iterdir()] == ["others.txt"]
+
+
+def test_a_part_of_many_videos_has_few_arrays(tmp_path):
+    """Fast models of images finish thousands between two parts, and each array of an NPZ costs time."""
+    parts, (two, three, one) = ScoreParts(tmp_path, seconds=1e9), of_all()
+    given = [two, three, one, two, one] * 200
+    for number, scored in enumerate(given):
+        parts.add(f"key {number}", scored)
+    parts.keep()
+    with np.load(next(tmp_path.iterdir())) as stored:
+        assert len(stored.files) == 3 * (1 + len(two.arrays()))
+    found = parts.read({f"key {number}": number for number in range(1000)})
+    assert [each.video_index for each in found] == list(range(1000))
+    for each, expected in zip(found, given, strict=True):
+        assert_same(each, expected)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import re
 import shutil
 import sys
@@ -167,25 +168,103 @@ def test_none_can_be_read(command, tmp_path, capsys) -> None:
     assert not (tmp_path / "out" / "clips.csv").exists()
 
 
-def test_a_hole_in_the_middle_costs_the_video_alone(command, toy_data, tmp_path, monkeypatch) -> None:
-    """Found after windows of it are scored already; its place in the batches harms nobody."""
-    monkeypatch.setattr("slowfast_mvit.data.windows._HELD", 0)
-    broken = tmp_path / "broken.mp4"
-    write_video(Sample("broken.mp4", num_frames=80, gop=10, height=96), broken)
-    with av.open(str(broken)) as container:
+def film_with_a_hole(path: Path) -> Path:
+    """80 frames at 25 a second, of which 45 to 49 cannot be decoded."""
+    write_video(Sample(path.name, num_frames=80, gop=10, height=96), path)
+    with av.open(str(path)) as container:
         packet = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size][45]
-    content = bytearray(broken.read_bytes())
+    content = bytearray(path.read_bytes())
     content[packet[0] : sum(packet)] = b"\xff" * packet[1]
-    broken.write_bytes(content)
-    good = toy_data / "videos" / "test" / "00000.mp4"
-    assert command(broken, good, window=0.4) == 2
-    out = tmp_path / "out"
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("held", [0, 128_000_000])
+def test_windows_before_a_hole_are_written_and_the_video_named(
+    command, toy_data, tmp_path, monkeypatch, capsys, held
+) -> None:
+    """A clip is 27 frames about the middle of its window: the last of four whose clips end before frame 45."""
+    monkeypatch.setattr("slowfast_mvit.data.windows._HELD", held)
+    broken, whole = film_with_a_hole(tmp_path / "broken.mp4"), tmp_path / "whole.mp4"
+    write_video(Sample("whole.mp4", num_frames=80, gop=10, height=96), whole)
+    good, out, features = toy_data / "videos" / "test" / "00000.mp4", tmp_path / "out", tmp_path / "f.npz"
+    assert command(broken, good, window=0.4, draw=True, features=features) == 2
+    error = error_of(capsys)
+    assert error.startswith("1 of 2 files are damaged and have scores up to that place alone, for example ")
+    assert "the 3 windows before that are scored, of 8" in error
+    assert "1 damaged files are not drawn, for example" in error
     assert pd.read_csv(out / "unreadable.csv")["video"].tolist() == [str(broken)]
-    alone = tmp_path / "alone"
-    assert command(good, window=0.4, output=alone) == 0
-    found, expected = (pd.read_csv(folder / "clips.csv") for folder in (out, alone))
-    assert found["video"].unique().tolist() == [str(good)] and len(found) == len(expected) == 4
+    assert [path.name for path in out.glob("*.mp4")] == ["00000_labels.mp4"] and not list(out.glob(".*"))
+    assert command(whole, good, window=0.4, output=tmp_path / "undamaged") == 0
+    found, expected = (pd.read_csv(folder / "clips.csv") for folder in (out, tmp_path / "undamaged"))
+    assert (found["video"] == str(broken)).tolist() == [True] * 3 + [False] * 4
+    expected = expected.iloc[[0, 1, 2, 8, 9, 10, 11]]
+    for name in ("clip_index", "start_sec", "end_sec", "top1"):
+        assert found[name].tolist() == expected[name].tolist()
     np.testing.assert_allclose(found["top1_score"], expected["top1_score"], atol=1e-5)
+    assert pd.read_csv(out / "videos.csv")["num_views"].tolist() == [3, 4]
+    with np.load(features) as stored:
+        assert len(stored["features"]) == 7
+
+
+def test_a_damaged_video_is_named_again_by_the_prediction_that_goes_on(
+    command, toy_data, tmp_path, monkeypatch
+) -> None:
+    broken, good = film_with_a_hole(tmp_path / "broken.mp4"), toy_data / "videos" / "test" / "00000.mp4"
+    monkeypatch.setattr("slowfast_mvit.evaluation.score_parts.ScoreParts.remove", lambda self: None)
+    for _ in range(2):
+        assert command(broken, good, window=0.4) == 2
+        assert pd.read_csv(tmp_path / "out" / "videos.csv")["num_views"].tolist() == [3, 4]
+
+
+def test_a_hole_before_the_first_window_or_between_the_views_of_the_test(command, tmp_path, capsys) -> None:
+    """Nothing of the first has scores; the second is whole for the test, and cannot be drawn."""
+    broken = film_with_a_hole(tmp_path / "broken.mp4")
+    assert command(broken, window=3) == 2
+    assert "1 of 1 files could not be read and have no scores" in error_of(capsys)
+    keys = ("TEST.NUM_ENSEMBLE_VIEWS", "2", "DATA.SAMPLING_RATE", "1")  # frames 0 to 6 and 73 to 79
+    assert command(broken, draw=True, keys=keys) == 2
+    assert error_of(capsys).startswith("1 damaged files are not drawn")
+    assert len(pd.read_csv(tmp_path / "out" / "clips.csv")) == 2
+    assert not list((tmp_path / "out").glob("*.mp4"))
+
+
+def test_names_that_are_not_utf8(command, toy_data, tmp_path, capsys) -> None:
+    """In a folder and in a list; tables and arrays have the byte as text."""
+    folder = tmp_path / "films"
+    folder.mkdir()
+    path = os.fsencode(folder) + b"/caf\xe9.mp4"
+    try:
+        shutil.copy(toy_data / "videos" / "test" / "00000.mp4", path)
+    except OSError:
+        pytest.skip("the file system takes names in UTF-8 alone")
+    (folder / "list.csv").write_bytes(b"caf\xe9.mp4\n")
+    arrays = {"probabilities": tmp_path / "p.npz", "features": tmp_path / "f.npz"}
+    assert command(folder, draw=True, **arrays) == 0
+    assert pd.read_csv(tmp_path / "out" / "clips.csv")["video"].tolist() == [f"{folder}/caf\\udce9.mp4"] * 3
+    for file in arrays.values():
+        with np.load(file) as stored:
+            assert set(stored["video"]) == {f"{folder}/caf\\udce9.mp4"}
+    assert "caf\\udce9" in capsys.readouterr().out or (tmp_path / "out" / "caf\ufffd_labels.mp4").exists()
+    assert command(folder / "list.csv", output=tmp_path / "list") == 0
+    assert pd.read_csv(tmp_path / "list" / "videos.csv")["video"].tolist() == ["caf\\udce9.mp4"]
+
+
+def test_drawn_files_of_the_same_and_of_long_names(command, toy_data, tmp_path) -> None:
+    names = ["x/a.mp4", "y/a.mp4", "y/A.mp4", "y/a_2.mp4", f"{'l' * 250}.mp4"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(toy_data / "videos" / "test" / "00000.mp4", tmp_path / name)
+    assert command(*(tmp_path / name for name in names), draw=True, window=1) == 0
+    drawn = sorted(path.name for path in (tmp_path / "out").glob("*.mp4"))
+    assert drawn == sorted(f"{name}_labels.mp4" for name in ("a", "a_2", "A_3", "a_2_2", "l" * 200))
+
+
+def test_a_film_of_one_pixel_is_drawn(command, tmp_path) -> None:
+    write_video(Sample("thin.mkv", num_frames=3, height=41, width=1, pix_fmt="yuv444p"), tmp_path / "thin.mkv")
+    assert command(tmp_path / "thin.mkv", draw=True) == 0
+    with open_video(tmp_path / "out" / "thin_labels.mp4") as drawn:
+        assert (drawn.num_frames, drawn.height, drawn.width) == (3, 40, 2)
 
 
 def test_turned_videos_are_upright(command, tmp_path) -> None:
@@ -336,6 +415,9 @@ def test_images(command, image_model, tmp_path, capsys) -> None:
     (tmp_path / "a.mp4").touch()
     assert command(tmp_path / "a.mp4", **image_model) == 2
     assert "a.mp4 is a video, and the model is one for images" in error_of(capsys)
+    for name in ("window", "stride"):
+        assert command(folder, **image_model, **{name: 2}) == 2
+        assert "a window or stride is of videos" in error_of(capsys)
 
 
 @pytest.mark.parametrize(
@@ -361,6 +443,12 @@ def test_images(command, image_model, tmp_path, capsys) -> None:
         (["{tmp}/clips.csv"], {"output": "{tmp}"}, "clips.csv is read, and would be overwritten"),
         (["{tmp}/b_labels.mp4", "{tmp}/b.mp4"], {"output": "{tmp}", "draw": True}, "b_labels.mp4 is read, and would be"),
         (["{video}"], {"output": "{tmp}/a.png"}, "is not a folder; give --output another place"),
+        (["{video}"], {"window": 1e-6}, "the window is 1e-06 seconds, which is less than a frame"),
+        (["{video}"], {"window": 1, "stride": 1e-6}, "the stride is 1e-06 seconds, which is less than a frame"),
+        (["{video}"], {"features": "f.npz", "probabilities": "./f.npz"}, "are both f.npz"),
+        (["{video}"], {"features": "{tmp}/unfinished/f.npz", "output": "{tmp}"}, "is among the parts"),
+        (["{video}", "NONE.MP4", "IMG_2.JPG"], {"keys": ("NUM_GPUS", "0")}, "there is no file or folder NONE.MP4"),
+        (["{video}", "IMG_2.JPG"], {"keys": ("NUM_GPUS", "0")}, "there is no file or folder IMG_2.JPG"),
         (["{video}"], {"boxes": "b.csv", "window": 1}, "--window is for whole clips, and not for boxes"),
     ],
 )  # fmt: skip

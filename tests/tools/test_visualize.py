@@ -1,5 +1,6 @@
 """Pictures of where a model looks: real videos and images in, films and sheets out."""
 
+import weakref
 from fractions import Fraction
 from pathlib import Path
 
@@ -45,7 +46,17 @@ def test_a_video_by_a_config(config_file: Path, film: Path, tmp_path: Path, caps
     torch.save({"model_state": model.state_dict(), "label_names": names}, tmp_path / "w.pyth")
     out = tmp_path / "new" / "maps"
     status = tool.main(
-        [str(film), "--cfg", str(config_file), "--weights", str(tmp_path / "w.pyth"), "--output", str(out)]
+        [
+            str(film),
+            "--cfg",
+            str(config_file),
+            "--weights",
+            str(tmp_path / "w.pyth"),
+            "--output",
+            str(out),
+            "NUM_GPUS",
+            "0",
+        ]
     )
     said = capsys.readouterr()
     assert status == 0, said.err
@@ -114,6 +125,31 @@ def test_crops_and_clips() -> None:
     assert spread.shape == (1, 4)
 
 
+def test_the_clips_of_a_long_video_are_not_kept(film: Path, tmp_path: Path, monkeypatch) -> None:
+    """Three clips cover 70 frames; no more than the one before is there when the next is made."""
+    alive, plain = [], drawing._fit
+
+    def fit(*arguments):
+        made = plain(*arguments)
+        alive.append(weakref.ref(made))
+        assert sum(one() is not None for one in alive) <= 2
+        return made
+
+    monkeypatch.setattr(drawing, "_fit", fit)
+    visualize(film, given("video", (8, 64, 64), ClipSampling(8, 4)), tmp_path / "maps")
+    assert len(alive) == 2 * 3
+
+
+def test_a_film_that_breaks_off_leaves_no_half_a_film(film: Path, tmp_path: Path, monkeypatch) -> None:
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(drawing, "heat_on_frame", stop)
+    monkeypatch.setattr(tool, "given_by_name", lambda *words, **more: given("video", (8, 64, 64), ClipSampling(8, 4)))
+    assert tool.main([str(film), "--model=a", "--weights=b", f"--output={tmp_path / 'maps'}"]) == 130
+    assert list((tmp_path / "maps").iterdir()) == []
+
+
 def test_mistakes(film: Path, tmp_path: Path, capsys) -> None:
     video = given("video", (8, 64, 64), ClipSampling(8, 4))
     with pytest.raises(UserError, match=r"there is no class 'f'; known are a, b, c, d, e"):
@@ -128,6 +164,11 @@ def test_mistakes(film: Path, tmp_path: Path, capsys) -> None:
     with pytest.raises(UserError, match="is for MViTs that score whole clips or images, and x3d_xs is none"):
         visualize(film, other, tmp_path)
     assert list(tmp_path.iterdir()) == [film]
+    assert (
+        tool.main([str(film), "--model=mvitv2_t", "--weights=w.pyth", f"--output={tmp_path / 'm'}", "NUM_GPUS", "0"])
+        == 2
+    )
+    assert "NUM_GPUS is a key of a config, and --model has none" in capsys.readouterr().err
     arguments = ["--model", "mvitv2_tt", "--weights", "w.pyth", "--output", str(tmp_path / "maps")]
     assert tool.main([str(film), *arguments]) == 2
     assert capsys.readouterr().err == "error: there is no model 'mvitv2_tt'; did you mean mvitv2_t?\n"
