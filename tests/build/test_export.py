@@ -145,7 +145,7 @@ def test_the_model_of_a_config(config_file: Path, tmp_path: Path, capsys) -> Non
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--model", "mvitv2_tt", "--output", "x.onnx"), "there is no model 'mvitv2_tt'; did you mean mvitv2_t?"),
+        (("--model", "mvitv2_tt", "--output", "x.onnx"), "there is no classifier 'mvitv2_tt'; did you mean mvitv2_t?"),
         (
             ("--model", "mvitv2_t", "--output", "x.onnx", "NUM_GPUS", "0"),
             "NUM_GPUS is a key of a config, and --model has none",
