@@ -82,6 +82,9 @@ class DetectionImages(Dataset[DetectionItem | UnreadableVideo]):
             rows, boxes, masks = rows[seen], boxes[seen], masks[seen]
         if self.recipe.boxes_of_masks:
             boxes = boxes_around(masks)
+            for place, row in enumerate(rows):
+                bounds = self.outlines.bounds(int(row), placement)
+                boxes[place] = boxes[place] if bounds is None else bounds
         return Objects(
             torch.from_numpy(boxes.astype(np.float32)),
             torch.from_numpy(self.images.box_labels[rows]),

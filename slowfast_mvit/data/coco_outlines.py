@@ -16,6 +16,7 @@ from slowfast_mvit.data.coco_transforms import Placement
 from slowfast_mvit.errors import UserError
 
 _CORNERS = 3  # that a polygon has at least
+_ROUNDING = 1e-6  # pixels beyond the edge that are none
 
 
 class _Runs(msgspec.Struct):
@@ -75,6 +76,21 @@ class Outlines:
             for row in range(*_range(self.polygon_ends, index))
         ]
         return _filled([polygon.ravel().tolist() for polygon in polygons], placement)
+
+    def bounds(self, index: int, placement: Placement) -> np.ndarray | None:
+        """The box float64 [4] around the corners of object ``index`` where a placement puts them, finer than whole pixels.
+
+        None where the object has run lengths, or reaches over the edge of the window.
+        """
+        first, end = _range(self.polygon_ends, index)
+        if first == end:
+            return None
+        numbers = self.points[_range(self.point_ends, first)[0] : int(self.point_ends[end - 1])]
+        points = placement.of_points(numbers.reshape(-1, 2).astype(np.float64))
+        low, high, corner = points.min(axis=0), points.max(axis=0), np.array((placement.width, placement.height))
+        if low.min() < -_ROUNDING or (high - corner).max() > _ROUNDING:
+            return None
+        return np.concatenate((low.clip(0, corner), high.clip(0, corner)))
 
     def of(self, chosen: np.ndarray) -> "Outlines":
         """Those of the objects that bool [A] chooses."""

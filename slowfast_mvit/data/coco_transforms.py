@@ -136,7 +136,8 @@ class ShortSides:
 class LargeScaleJitter:
     """Large-scale jitter (arXiv:2012.07177): an image is fitted into a square times a drawn factor, then cut or filled up.
 
-    Boxes are then those of the masks, since what is cut off an object may change them.
+    Boxes are then those of the outlines, since what is cut off an object may change them: where something is cut off, they are
+    of whole pixels.
 
     Attributes:
         scales: least and greatest factor.

@@ -87,6 +87,18 @@ def test_boxes_of_masks(tmp_path):
     assert DetectionImages(images, AS_IT_IS, seed=0)[SampleKey(0, 0)].objects.boxes.tolist() == [[1, 1, 13, 9]]
 
 
+def test_boxes_of_outlines_are_finer_than_pixels_unless_cut(tmp_path):
+    """Twice as large and mirrored, of the left half of the file: x becomes 20 - 2 x; the second object reaches to x 9 + 5."""
+    ends_at_the_edge = [[0, 0, 2.2, 0, 2.2, 3.3], [0.2, 8, 1, 8, 1, 10]]
+    outlines = [[[3.1, 2.2, 8.4, 2.2, 8.4, 6.3, 3.1, 6.3]], [[8, 2, 14, 2, 14, 6, 8, 6]], ends_at_the_edge]
+    given = [annotation(i, 1, [0, 0, 20, 10], segmentation=outline) for i, outline in enumerate(outlines)]
+    recipe = Fixed(Placement(0, 0, 10, 10, 20, 20, 24, 24, flip=True))
+    recipe.boxes_of_masks = True
+    boxes = DetectionImages(listed(tmp_path, [image(1)], given), recipe, seed=0)[SampleKey(0, 0)].objects.boxes
+    expected = [[3.2, 4.4, 13.8, 12.6], [0, 4, 4, 12], [15.6, 0, 20, 20]]
+    torch.testing.assert_close(boxes, torch.tensor(expected, dtype=torch.float32))
+
+
 def test_boxes_around_masks():
     masks = np.zeros((2, 6, 8), dtype=np.uint8)
     masks[0, 2, 3] = masks[1, 0:6, 7] = 1
