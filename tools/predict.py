@@ -6,7 +6,8 @@ python tools/predict.py list.csv --cfg configs/SSv2/MVITV2_S_16x4.yaml --weights
 
 INPUT is a file, a folder (all below it), a pattern in quotes, or a list: a .csv or .txt with a path, or path and label, a line.
 The model is named (--model, with its published weights or those of --weights), or of a config (--cfg with --weights), or a
-checkpoint of run_net.py alone (--weights), which holds its config. OUTPUT gets clips.csv and videos.csv.
+checkpoint of run_net.py alone (--weights), which holds its config. OUTPUT gets clips.csv and videos.csv, and
+report.html, a page with all of it.
 
 Videos of up to a minute are seen as in the test, by its views. Longer ones are seen whole, by windows of the length of the
 model's clip, one after the other; --stride makes that faster, --window 0 asks for the test's views whatever the length.
@@ -20,9 +21,11 @@ OUTPUT/boxes.csv.
 """
 
 import argparse
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from slowfast_mvit.build.predict_boxes import predict_boxes, split_words
 from slowfast_mvit.build.predict_clips import Wanted, check_wanted, predict_clips
@@ -35,12 +38,15 @@ from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.video import VideoError
 from slowfast_mvit.engine.log import log_to_screen
 from slowfast_mvit.errors import UserError
+from slowfast_mvit.report.predicted_files import BOXES, CLIPS, OBJECTS, Made
+from slowfast_mvit.report.prediction_page import leave_report
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Predict; returns the exit status, 2 for a mistake that the user can mend, or if a file could not be read."""
     parser = _parser()
     args = parser.parse_intermixed_args(argv)
+    args.command = shlex.join(["python", "tools/predict.py", *(sys.argv[1:] if argv is None else argv)])
     inputs, overrides = split_words(args.words)
     if not inputs:
         parser.error("no input is given")
@@ -83,7 +89,8 @@ def _clips(args: argparse.Namespace, inputs: list[str], config: Config | None) -
     check_wanted(args.output, inputs, wanted)
     model = model_of_name(args.model, args.weights) if config is None else model_of_config(config)
     written = predict_clips(model, inputs, args.output, looks, wanted)
-    return written.files, written.problem
+    made = _made(args, CLIPS, inputs, model.config, device=f"{model.device}, {model.precision}", looks=looks)
+    return leave_report(args.output, made, written.files), written.problem
 
 
 def _boxes(args: argparse.Namespace, inputs: list[str], overrides: list[str]) -> tuple[Mapping[Path, str], str]:
@@ -93,15 +100,18 @@ def _boxes(args: argparse.Namespace, inputs: list[str], overrides: list[str]) ->
     given = [f"--{name}" for name in of_clips if getattr(args, name) is not None]
     if given:
         raise UserError(f"{', '.join(given)} is for whole clips, and not for boxes: leave it out")
+    config = _config(args, overrides)
     predicted = predict_boxes(
-        _config(args, overrides),
+        config,
         [Path(path) for path in inputs],
         args.output,
         boxes=args.boxes,
         detector=args.detector,
         draw=bool(args.draw),
     )
-    return predicted.files, predicted.problem
+    people = str(args.boxes or f"found by {args.detector}")
+    made = _made(args, BOXES, inputs, config, people=people)
+    return leave_report(args.output, made, predicted.files), predicted.problem
 
 
 def _objects(args: argparse.Namespace, inputs: list[str], config: Config | None) -> tuple[Mapping[Path, str], str]:
@@ -110,7 +120,13 @@ def _objects(args: argparse.Namespace, inputs: list[str], config: Config | None)
     ready = detector_of_name(args.model, args.weights) if config is None else detector_of_config(config)
     draw, min_score = args.draw is not False, 0.5 if args.min_score is None else args.min_score
     predicted = predict_objects(ready, inputs, args.output, draw=draw, min_score=min_score)
-    return predicted.files, predicted.problem
+    made = _made(args, OBJECTS, inputs, ready.config, device=str(ready.device))
+    return leave_report(args.output, made, predicted.files), predicted.problem
+
+
+def _made(args: argparse.Namespace, kind: str, inputs: list[str], config: Config, **more: Any) -> Made:
+    """What the report says of the command."""
+    return Made(kind, inputs, config, args.command, args.model or "", args.weights or "", args.cfg or "", **more)
 
 
 def _refuse(args: argparse.Namespace, *names: str, what: str) -> None:

@@ -25,7 +25,7 @@ _LETTERS = 24  # pixels of a box's number
 MOST_BOXES = 8  # on a picture, those with the highest scores
 MIN_SCORE = 0.5  # of objects that are drawn
 _SAME = 0.5  # overlap from which a box is of an annotated person
-_CORNERS = ["x1", "y1", "x2", "y2"]
+CORNERS = ["x1", "y1", "x2", "y2"]
 _TOP = 3  # actions that are named
 
 
@@ -47,6 +47,7 @@ class BoxedPicture:
         more: boxes that are not shown.
         picture: None where there is none.
         problem: why there is none.
+        link: address of a file with the same on it; empty without one.
     """
 
     name: str
@@ -54,6 +55,7 @@ class BoxedPicture:
     more: int
     picture: Looping | None
     problem: str = ""
+    link: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def people_of(run: RunFiles, budget: Budget) -> tuple[list[BoxedPicture], list[B
 
 
 def _share_right(rows: pd.DataFrame, place: tuple[str, int], truth: _Truth) -> float:
-    corners = rows[_CORNERS].to_numpy(dtype=np.float64)
+    corners = rows[CORNERS].to_numpy(dtype=np.float64)
     return float(np.mean([name in truth.of(place, box) for name, box in zip(rows["action_1"], corners, strict=True)]))
 
 
@@ -146,11 +148,10 @@ def _key_frame(
     budget: Budget,
 ) -> BoxedPicture:
     shown = rows.sort_values("score_1", ascending=False, kind="stable")[:MOST_BOXES]
-    corners = shown[_CORNERS].to_numpy(dtype=np.float64)
+    corners = shown[CORNERS].to_numpy(dtype=np.float64)
     words = []
     for (_, row), box in zip(shown.iterrows(), corners, strict=True):
-        ranks = [rank for rank in range(1, _TOP + 1) if row.get(f"action_{rank}")]
-        said = ", ".join(f"{row[f'action_{rank}']} {percent(row[f'score_{rank}'])}" for rank in ranks)
+        said = actions_said(row)
         true = "" if truth is None else ", ".join(truth.of(place, box)) or "nobody is annotated here"
         words.append(BoxWords(said, true))
     name = f"{place[0]}, second {place[1]}"
@@ -159,7 +160,13 @@ def _key_frame(
     except VideoError as error:
         run.notes.append(str(error))
         frame = f"no picture: {error.cause}"
-    return _boxed(name, frame, corners, words, len(rows) - len(shown), budget)
+    return boxed(name, frame, corners, words, len(rows) - len(shown), budget)
+
+
+def actions_said(row: pd.Series) -> str:
+    """The best actions of a box with their scores."""
+    ranks = [rank for rank in range(1, _TOP + 1) if row.get(f"action_{rank}")]
+    return ", ".join(f"{row[f'action_{rank}']} {percent(row[f'score_{rank}'])}" for rank in ranks)
 
 
 def _frame_at(run: RunFiles, keys: AvaList | None, place: tuple[str, int]) -> np.ndarray | str:
@@ -197,7 +204,7 @@ def _image_folder(run: RunFiles) -> Path | None:
 def _image(run: RunFiles, folder: Path | None, name: str, rows: pd.DataFrame, budget: Budget) -> BoxedPicture:
     shown = rows.sort_values("score", ascending=False, kind="stable")[:MOST_BOXES]
     words = [BoxWords(f"{label} {percent(score)}") for label, score in zip(shown["label"], shown["score"], strict=True)]
-    corners = shown[_CORNERS].to_numpy(dtype=np.float64)
+    corners = shown[CORNERS].to_numpy(dtype=np.float64)
     found: np.ndarray | str = "no picture"
     if folder is not None:
         try:
@@ -207,10 +214,10 @@ def _image(run: RunFiles, folder: Path | None, name: str, rows: pd.DataFrame, bu
         except VideoError as error:
             run.notes.append(str(error))
             found = f"no picture: {error.cause}"
-    return _boxed(name, found, corners, words, len(rows) - len(shown), budget)
+    return boxed(name, found, corners, words, len(rows) - len(shown), budget)
 
 
-def _boxed(
+def boxed(
     name: str,
     frame: np.ndarray | str,
     corners: np.ndarray,
@@ -218,7 +225,10 @@ def _boxed(
     more: int,
     budget: Budget,
 ) -> BoxedPicture:
-    """The picture with numbers in the boxes; ``corners`` are parts of its width and height."""
+    """The picture with numbers in the boxes; ``corners`` [n, 4] are parts of its width and height.
+
+    A text in place of the frame says why there is none. ``more`` boxes are not shown.
+    """
     if isinstance(frame, str):
         return BoxedPicture(name, tuple(words), more, None, frame)
     boxes = [DrawnBox(tuple(box), (str(number),)) for number, box in enumerate(corners.tolist(), 1)]

@@ -24,6 +24,7 @@ class Curve:
         x: places.
         y: values.
         unit: put after a value in words, such as `` %``.
+        whole: the places are whole numbers.
     """
 
     title: str
@@ -31,6 +32,7 @@ class Curve:
     x: tuple[float, ...]
     y: tuple[float, ...]
     unit: str = ""
+    whole: bool = True
 
     def points(self) -> list[tuple[float, float]]:
         """The places that have a value."""
@@ -62,7 +64,7 @@ def chart(curve: Curve, name: str) -> Markup:
             should say :meth:`Curve.sentence`.
     """
     points = thinned(curve.points(), _MOST_POINTS)
-    x_ticks = ticks(points[0][0], points[-1][0], 5, whole=True)
+    x_ticks = ticks(points[0][0], points[-1][0], 5, whole=curve.whole)
     y_ticks = ticks(min(y for _, y in points), max(y for _, y in points), 5)
     across = _Axis(min(x_ticks[0], points[0][0]), max(x_ticks[-1], points[-1][0]), _LEFT, WIDTH - _RIGHT)
     up = _Axis(y_ticks[0], y_ticks[-1], HEIGHT - _BOTTOM, _TOP)

@@ -6,13 +6,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from slowfast_mvit.build.run import RunFolder
 from slowfast_mvit.config.load import load_config
 from slowfast_mvit.config.schema import Config
 from slowfast_mvit.errors import UserError, reading
+from slowfast_mvit.report.tables import (
+    BOX_COLUMNS,
+    CAUSE_COLUMNS,
+    IMAGE_TEXT,
+    OBJECT_COLUMNS,
+    VIDEO_TEXT,
+    read_json,
+    read_table,
+)
 
 
 @dataclass
@@ -78,58 +86,21 @@ def read_run(root: Path, config: Config | None = None) -> RunFiles:
     folder, run = RunFolder(root), RunFiles(root, config)
     if config is None:
         run.config = _config(run, folder)
-    run.epochs = _table(run, folder.epochs, ("epoch",))
+    run.epochs = read_table(run.notes, folder.epochs, ("epoch",))
     run.steps = _steps(run, folder.log)
     run.tests = _tests(run, folder.metrics)
     run.label_names = _label_names(run, folder.labels)
     predictions = _shown_predictions(folder.predictions, run.tests)
-    run.videos = _table(run, predictions / "videos.csv", ("video", "num_views"), _VIDEO_TEXT)
-    run.boxes = _table(run, predictions / "boxes.csv", _BOX, _VIDEO_TEXT)
-    run.objects = _table(run, predictions / "objects.csv", ("image", "label", "score", "x1", "y1", "x2", "y2"), _IMAGE)
-    run.classes = _table(run, predictions / "classes.csv", ("name",), ("name",))
-    run.unreadable = _table(run, predictions / "unreadable.csv", ("video", "cause"), _CAUSE)
-    run.unreadable_train = _table(run, folder.unreadable, ("video", "cause"), _CAUSE)
+    run.videos = read_table(run.notes, predictions / "videos.csv", ("video", "num_views"), VIDEO_TEXT)
+    run.boxes = read_table(run.notes, predictions / "boxes.csv", BOX_COLUMNS, VIDEO_TEXT)
+    run.objects = read_table(run.notes, predictions / "objects.csv", OBJECT_COLUMNS, IMAGE_TEXT)
+    run.classes = read_table(run.notes, predictions / "classes.csv", ("name",), ("name",))
+    run.unreadable = read_table(run.notes, predictions / "unreadable.csv", ("video", "cause"), CAUSE_COLUMNS)
+    run.unreadable_train = read_table(run.notes, folder.unreadable, ("video", "cause"), CAUSE_COLUMNS)
     return run
 
 
-_BOX = ("video", "second", "x1", "y1", "x2", "y2", "action_1", "score_1")
-_VIDEO_TEXT = ("video", "label_name", "labels", "label_names", *(f"top{rank}_name" for rank in range(1, 6)))
-_VIDEO_TEXT += tuple(f"action_{rank}" for rank in range(1, 6))
 _MOST = 1_000_000  # classes; ImageNet-21K has 19,168
-_IMAGE, _CAUSE = ("image", "label"), ("video", "path", "backend", "cause")
-
-
-def _table(run: RunFiles, path: Path, needed: Sequence[str], text: Sequence[str] = ()) -> pd.DataFrame | None:
-    """A CSV file: columns of ``text`` as they stand, the others as numbers (NaN where there is none)."""
-    if not path.is_file():
-        return None
-    try:
-        with reading(path):
-            table = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False)
-    except pd.errors.EmptyDataError:
-        return None
-    except (pd.errors.ParserError, UnicodeDecodeError) as error:
-        run.notes.append(f"{path} is no CSV file: {error}")
-        return None
-    except UserError as error:
-        run.note(error)
-        return None
-    lacking = [name for name in needed if name not in table.columns]
-    if lacking:
-        run.notes.append(f"{path} has no column {', '.join(lacking)}: it is left out")
-        return None
-    numbers = {name: _numbers(table[name]) for name in table.columns if name not in text}
-    table = table.assign(**numbers)
-    whole = table[[name for name in needed if name not in text]].notna().all(axis=1)
-    if not whole.all():
-        run.notes.append(f"{(~whole).sum()} rows of {path} lack a number in {', '.join(needed)}: they are left out")
-    return table[whole].reset_index(drop=True)
-
-
-def _numbers(texts: pd.Series) -> pd.Series:
-    """The numbers that texts say, NaN where they say none or an infinite one."""
-    numbers = pd.to_numeric(texts, errors="coerce")
-    return numbers.where(np.isfinite(numbers))
 
 
 def _config(run: RunFiles, folder: RunFolder) -> Config | None:
@@ -175,27 +146,8 @@ def _record(line: str) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
-def _json(run: RunFiles, path: Path) -> dict[str, Any]:
-    """A JSON object; empty where there is none."""
-    if not path.is_file():
-        return {}
-    try:
-        with reading(path):
-            found = json.loads(path.read_text(encoding="utf-8"))
-    except UserError as error:
-        run.note(error)
-        return {}
-    except ValueError as error:
-        run.notes.append(f"{path} is no JSON file: {error}")
-        return {}
-    if not isinstance(found, dict):
-        run.notes.append(f"{path} is not an object of names and values: it is left out")
-        return {}
-    return found
-
-
 def _tests(run: RunFiles, path: Path) -> tuple[Mapping[str, Any], ...]:
-    metrics = _json(run, path)
+    metrics = read_json(run.notes, path)
     several = metrics.get("tests")
     if isinstance(several, list):
         return tuple(test for test in several if isinstance(test, dict))
@@ -203,7 +155,7 @@ def _tests(run: RunFiles, path: Path) -> tuple[Mapping[str, Any], ...]:
 
 
 def _label_names(run: RunFiles, path: Path) -> tuple[str, ...]:
-    numbers = _json(run, path)
+    numbers = read_json(run.notes, path)
     known = {number: name for name, number in numbers.items() if isinstance(number, int) and 0 <= number < _MOST}
     return tuple(known.get(number, "") for number in range(max(known, default=-1) + 1))
 

@@ -1,17 +1,13 @@
 """The page: everything that a run's files say, filled into one template that needs nothing from elsewhere."""
 
 import logging
-import re
 from pathlib import Path
-
-import jinja2
-from markupsafe import Markup, escape
 
 from slowfast_mvit.build.run import RunFolder
 from slowfast_mvit.config.load import dump_config
 from slowfast_mvit.config.schema import Config
 from slowfast_mvit.evaluation.predictions import write_whole
-from slowfast_mvit.report.accuracy import certainty, figures, other_values, percent
+from slowfast_mvit.report.accuracy import certainty, figures, other_values
 from slowfast_mvit.report.boxes import objects_of, people_of
 from slowfast_mvit.report.chart import chart
 from slowfast_mvit.report.classes import bars_of, confusions_of
@@ -19,28 +15,12 @@ from slowfast_mvit.report.clips import clips_of
 from slowfast_mvit.report.files import RunFiles, read_run
 from slowfast_mvit.report.looping import Budget
 from slowfast_mvit.report.summary import command_of, summary_of, test_rows
+from slowfast_mvit.report.templates import NAME, filled
 from slowfast_mvit.report.training import training_of
 
 _LOG = logging.getLogger(__name__)
 
-NAME = "report.html"
-STYLE = Path(__file__).with_name("style.css")
 MOST_UNREADABLE = 200  # rows; the CSV file has all
-_TEMPLATES = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).parent),
-    autoescape=True,  # names of videos and classes are anybody's
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-
-
-def _breakable(text: str) -> Markup:
-    """The text, which may be broken after the marks that names and paths have in place of blanks."""
-    return Markup(re.sub("([_/])", r"\1<wbr>", str(escape(text))))
-
-
-_TEMPLATES.filters |= {"breakable": _breakable, "percent": percent}
 
 
 def write_report(root: Path, config: Config | None = None) -> Path | None:
@@ -68,7 +48,6 @@ def page_of(run: RunFiles) -> str:
     training = training_of(run)
     content = {
         "name": run.root.resolve().name,
-        "style": STYLE.read_text(encoding="utf-8"),
         "summary": summary_of(run),
         "command": command_of(run, {"training": folder.config, "test": folder.test_config}),
         "config_text": "" if run.config is None else dump_config(run.config),
@@ -95,4 +74,4 @@ def page_of(run: RunFiles) -> str:
         "notes": list(dict.fromkeys(run.notes)),
         "refused": budget.refused,
     }
-    return _TEMPLATES.get_template("page.html").render(content)
+    return filled("page.html", content)

@@ -12,7 +12,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from slowfast_mvit.report.page import NAME, write_report
+from slowfast_mvit.report.page import write_report
+from slowfast_mvit.report.templates import NAME
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -53,6 +54,28 @@ def luminance(colour: str) -> float:
 def contrast(one: str, other: str) -> float:
     high, low = sorted((luminance(one), luminance(other)), reverse=True)
     return (high + 0.05) / (low + 0.05)
+
+
+def inks(page: Any) -> list[tuple[str, str, str, float]]:
+    """Of every element with text that is shown: its tag, colour, ground, and letters in pixels."""
+    return page.evaluate(
+        """() => [...document.querySelectorAll("main *, header *")].filter(e => e.getClientRects().length &&
+            [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim())).map(e => {
+              let over = e, colour = "rgba(0, 0, 0, 0)";
+              while (over && colour === "rgba(0, 0, 0, 0)") {
+                colour = getComputedStyle(over).backgroundColor; over = over.parentElement; }
+              const style = getComputedStyle(e), ink = e.closest("svg") ? style.fill : style.color;
+              return [e.tagName, ink, colour, parseFloat(style.fontSize) * (e.closest("svg") ?
+                e.closest("svg").getBoundingClientRect().width / 360 : 1)]; })"""
+    )
+
+
+def beyond(page: Any) -> list[str]:
+    """Beginnings of elements that a phone of 360 pixels does not show whole."""
+    return page.evaluate(
+        """() => [...document.querySelectorAll("body *")].filter(e => e.getBoundingClientRect().right > 360.5 &&
+            !e.closest(".scroll, pre")).map(e => e.outerHTML.slice(0, 80))"""
+    )
 
 
 def test_what_is_shown(browser: Any, finished_run: Path, tmp_path: Path) -> None:
@@ -103,16 +126,7 @@ def test_every_text_can_be_read(
     page.screenshot(path=tmp_path / f"{scheme}-{viewport['width']}.png", full_page=True)
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (luminance(ground) > 0.5) == (scheme == "light")
-    shown = page.evaluate(
-        """() => [...document.querySelectorAll("main *, header *")].filter(e => e.getClientRects().length &&
-            [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim())).map(e => {
-              let over = e, colour = "rgba(0, 0, 0, 0)";
-              while (over && colour === "rgba(0, 0, 0, 0)") {
-                colour = getComputedStyle(over).backgroundColor; over = over.parentElement; }
-              const style = getComputedStyle(e), ink = e.closest("svg") ? style.fill : style.color;
-              return [e.tagName, ink, colour, parseFloat(style.fontSize) * (e.closest("svg") ?
-                e.closest("svg").getBoundingClientRect().width / 360 : 1)]; })"""
-    )
+    shown = inks(page)
     assert len(shown) > 100
     # Grounds of the matrix are mixed, in another notation: they have a test of their own.
     for tag, ink, colour, size in shown:
@@ -143,11 +157,7 @@ def test_a_phone_need_not_scroll_sideways(
     page = opened(browser, request.getfixturevalue(which), viewport=NARROW)
     page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
     page.screenshot(path=tmp_path / "narrow.png", full_page=True)
-    beyond = page.evaluate(
-        """() => [...document.querySelectorAll("body *")].filter(e => e.getBoundingClientRect().right > 360.5 &&
-            !e.closest(".scroll, pre")).map(e => e.outerHTML.slice(0, 80))"""
-    )
-    assert beyond == []
+    assert beyond(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") == 360
 
 

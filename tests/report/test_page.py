@@ -13,7 +13,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from slowfast_mvit.report.page import NAME, STYLE, write_report
+from slowfast_mvit.report.page import write_report
+from slowfast_mvit.report.templates import NAME, STYLE
 from tests.commands import has_step, run_here
 
 EVIL = "<script>alert(1)</script>&\"'"

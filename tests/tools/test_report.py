@@ -22,4 +22,4 @@ def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert tool.main([str(tmp_path / "gone"), str(tmp_path)]) == 2
     err = capsys.readouterr().err.splitlines()
     assert err[0] == f"error: there is no folder {tmp_path}/gone: give the OUTPUT_DIR of a run"
-    assert err[1] == f"error: {tmp_path} holds nothing of a training or a test: give the OUTPUT_DIR of a run"
+    assert err[1] == f"error: {tmp_path} holds nothing of a training, a test or a prediction: give the folder of one"
