@@ -120,7 +120,7 @@ def _objects(args: argparse.Namespace, inputs: list[str], config: Config | None)
     ready = detector_of_name(args.model, args.weights) if config is None else detector_of_config(config)
     draw, min_score = args.draw is not False, 0.5 if args.min_score is None else args.min_score
     predicted = predict_objects(ready, inputs, args.output, draw=draw, min_score=min_score)
-    made = _made(args, OBJECTS, inputs, ready.config, device=str(ready.device))
+    made = _made(args, OBJECTS, inputs, ready.config, device=str(ready.device), min_score=min_score)
     return leave_report(args.output, made, predicted.files), predicted.problem
 
 

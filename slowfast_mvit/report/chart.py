@@ -25,6 +25,7 @@ class Curve:
         y: values.
         unit: put after a value in words, such as `` %``.
         whole: the places are whole numbers.
+        shown: values that the axis shows at least, the least and the most.
     """
 
     title: str
@@ -33,6 +34,7 @@ class Curve:
     y: tuple[float, ...]
     unit: str = ""
     whole: bool = True
+    shown: tuple[float, ...] = ()
 
     def points(self) -> list[tuple[float, float]]:
         """The places that have a value."""
@@ -65,7 +67,8 @@ def chart(curve: Curve, name: str) -> Markup:
     """
     points = thinned(curve.points(), _MOST_POINTS)
     x_ticks = ticks(points[0][0], points[-1][0], 5, whole=curve.whole)
-    y_ticks = ticks(min(y for _, y in points), max(y for _, y in points), 5)
+    values = [*curve.shown, *(y for _, y in points)]
+    y_ticks = ticks(min(values), max(values), 5)
     across = _Axis(min(x_ticks[0], points[0][0]), max(x_ticks[-1], points[-1][0]), _LEFT, WIDTH - _RIGHT)
     up = _Axis(y_ticks[0], y_ticks[-1], HEIGHT - _BOTTOM, _TOP)
     path = " ".join(f"{across(x):.1f},{up(y):.1f}" for x, y in points)

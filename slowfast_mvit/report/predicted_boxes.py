@@ -12,7 +12,7 @@ from slowfast_mvit.data.images import read_image
 from slowfast_mvit.data.key_frames import KeyFrameSampling, read_clip
 from slowfast_mvit.data.video import VideoError
 from slowfast_mvit.report.accuracy import percent
-from slowfast_mvit.report.boxes import CORNERS, MIN_SCORE, MOST_BOXES, BoxedPicture, BoxWords, actions_said, boxed
+from slowfast_mvit.report.boxes import CORNERS, MOST_BOXES, BoxedPicture, BoxWords, actions_said, boxed
 from slowfast_mvit.report.looping import Budget
 from slowfast_mvit.report.predicted_files import Prediction, Source
 from slowfast_mvit.report.predicted_videos import MOST_FULL, MOST_ROWS, Predicted, Row, Seen, curves_of, link_of
@@ -71,7 +71,7 @@ def people_along_time(rows: pd.DataFrame) -> Timeline:
     seconds, place = np.unique(rows["second"].to_numpy(dtype=np.float64), return_inverse=True)
     scores = ranked(rows, "action_{}", "score_{}").assign(place=lambda table: place[table["row"].to_numpy()])
     joined = scores.groupby(["place", "label"], sort=True)["score"].max().reset_index()
-    return Timeline(seconds, seconds, joined)
+    return Timeline(seconds, seconds, joined, counted=True)
 
 
 def _key_frame(
@@ -122,7 +122,7 @@ def objects_of(found: Prediction, budget: Budget) -> PredictedObjects | None:
     """The images of a prediction of objects; None where there is no table of them."""
     if found.objects is None:
         return None
-    sure = found.objects[found.objects["score"] >= MIN_SCORE]
+    sure = found.objects[found.objects["score"] >= found.min_score]
     groups = dict(iter(sure.groupby("image", sort=False)))
     names = list(dict.fromkeys([*found.sources, *found.objects["image"]]))
     nothing = sure.iloc[:0]
@@ -134,7 +134,7 @@ def objects_of(found: Prediction, budget: Budget) -> PredictedObjects | None:
         full.append(shown)
     stop = min(len(names), len(full) + MOST_ROWS)
     rest = [
-        Row(name, link_of(found.sources.get(name, Source())), *_in_words(groups.get(name, nothing)))
+        Row(found.short(name), link_of(found.sources.get(name, Source())), *_in_words(groups.get(name, nothing)))
         for name in names[len(full) : stop]
     ]
     return PredictedObjects(tuple(full), tuple(rest), len(names) - stop)
@@ -165,4 +165,6 @@ def _image(found: Prediction, name: str, rows: pd.DataFrame, budget: Budget) -> 
         except VideoError as error:
             found.notes.append(str(error))
             frame = f"no picture: {error.cause}"
-    return replace(boxed(name, frame, corners, words, len(rows) - len(shown), budget), link=link_of(source))
+    return replace(
+        boxed(found.short(name), frame, corners, words, len(rows) - len(shown), budget), link=link_of(source)
+    )

@@ -15,6 +15,7 @@ from slowfast_mvit.data.imagenet import ImageList
 from slowfast_mvit.data.inputs import find_inputs
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.evaluation.predictions import write_json
+from slowfast_mvit.report.boxes import MIN_SCORE
 from slowfast_mvit.report.tables import (
     BOX_COLUMNS,
     CAUSE_COLUMNS,
@@ -37,7 +38,7 @@ _SAID = {
     "config": "Config",
     "classes": "Classes",
     "input": "Input",
-    "looks": "Looks",
+    "looks": "Looked at",
     "people": "People",
     "device": "Device",
 }
@@ -56,6 +57,7 @@ class Made:
         device: of the arithmetic.
         looks: how whole videos are looked at.
         people: where the boxes of people come from.
+        min_score: objects below it are not drawn.
     """
 
     kind: str
@@ -68,6 +70,7 @@ class Made:
     device: str = ""
     looks: Looks | None = None
     people: str = ""
+    min_score: float | None = None
 
     @property
     def images(self) -> bool:
@@ -97,6 +100,8 @@ class Prediction:
         videos, clips, boxes, objects: the tables, as text and numbers; those of another kind are None.
         unreadable: video, path, backend, cause.
         first_second: what box lists call the time of a first frame; None: see :class:`slowfast_mvit.data.ava.AvaList`.
+        min_score: objects below it are not shown.
+        folder: that all files are in, with its separator; empty where they have none in common.
         notes: what could not be read, a sentence each.
     """
 
@@ -112,7 +117,13 @@ class Prediction:
     objects: pd.DataFrame | None = None
     unreadable: pd.DataFrame | None = None
     first_second: float | None = None
+    min_score: float = MIN_SCORE
+    folder: str = ""
     notes: list[str] = field(default_factory=list)
+
+    def short(self, name: str) -> str:
+        """The name of a file below the folder of all."""
+        return name.removeprefix(self.folder)
 
 
 def write_record(root: Path, made: Made, files: Sequence[Path]) -> Path:
@@ -158,6 +169,7 @@ def write_record(root: Path, made: Made, files: Sequence[Path]) -> Path:
         "looks": _looks(made),
         "people": made.people,
         "device": made.device,
+        "min_score": made.min_score,
         "first_second": made.config.AVA.FIRST_SECOND if made.kind == BOXES else None,
         "files": sources,
     }
@@ -241,6 +253,8 @@ def read_prediction(root: Path) -> Prediction | None:
     found.sources = _sources(record)
     start = record.get("first_second")
     found.first_second = float(start) if isinstance(start, int | float) else None
+    if isinstance(record.get("min_score"), int | float):
+        found.min_score = float(record["min_score"])
     notes = found.notes
     if found.kind == CLIPS:
         found.videos = read_table(notes, root / "videos.csv", ("video", "num_views", "top1", "top1_score"), VIDEO_TEXT)
@@ -251,7 +265,22 @@ def read_prediction(root: Path) -> Prediction | None:
     else:
         found.objects = read_table(notes, root / "objects.csv", OBJECT_COLUMNS, IMAGE_TEXT)
     found.unreadable = read_table(notes, root / "unreadable.csv", ("video", "cause"), CAUSE_COLUMNS)
+    found.folder = _folder_of(found)
+    if found.folder:
+        found.said += (("Files of", found.folder),)
     return found
+
+
+def _folder_of(found: Prediction) -> str:
+    """The folder that all names begin with; empty where they have none in common."""
+    tables = (found.videos, found.boxes, found.objects, found.unreadable)
+    columns = [table["image" if "image" in table else "video"] for table in tables if table is not None]
+    names = set(found.sources).union(*columns)
+    folders = {name.rpartition("/")[0] for name in names}
+    if not folders or "" in folders or len({folder.startswith("/") for folder in folders}) > 1:
+        return ""
+    common = os.path.commonpath(sorted(folders))
+    return f"{common.rstrip('/')}/" if common else ""
 
 
 def _sources(record: Mapping[str, Any]) -> dict[str, Source]:

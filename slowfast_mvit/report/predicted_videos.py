@@ -61,6 +61,11 @@ class Seen:
     spans: tuple[Span, ...] = ()
     num_spans: int = 0
 
+    @property
+    def has_unknown(self) -> bool:
+        """Whether a curve counts 0 somewhere, since the tables do not say the score."""
+        return any(0 in curve.y for curve, _ in self.curves)
+
 
 @dataclass(frozen=True)
 class Row:
@@ -104,7 +109,7 @@ def videos_of(found: Prediction, budget: Budget) -> Predicted | None:
     for row, clips in zip(range(min(MOST_FULL, len(videos))), _clips_of_each(found), strict=False):
         name = str(videos["video"].iloc[row])
         source = found.sources.get(name, Source())
-        seen = _seen(found, source, name, bars.get(row, []), clips, budget, f"video-{row + 1}")
+        seen = _seen(found, source, found.short(name), bars.get(row, []), clips, budget, f"video-{row + 1}")
         if budget.refused:  # there is no room for this one's pictures: it begins the table
             break
         full.append(seen)
@@ -112,7 +117,7 @@ def videos_of(found: Prediction, budget: Budget) -> Predicted | None:
     rest = []
     for row in range(len(full), stop):
         name, best = str(videos["video"].iloc[row]), bars.get(row, [("", float("nan"))])[0]
-        rest.append(Row(name, link_of(found.sources.get(name, Source())), best[0], percent(best[1])))
+        rest.append(Row(found.short(name), link_of(found.sources.get(name, Source())), best[0], percent(best[1])))
     return Predicted(tuple(full), tuple(rest), len(videos) - stop)
 
 
@@ -150,7 +155,12 @@ def curves_of(timeline: Timeline, labels: Sequence[str], name: str) -> tuple[tup
     if len(np.unique(timeline.starts + timeline.ends)) < 2:
         return ()
     known = set(timeline.scores["label"])
-    curves = [timeline.curve(label) for label in labels[:CURVES] if label in known]
+    shown = [label for label in labels[:CURVES] if label in known]
+    scores = timeline.scores
+    most = (
+        100 * scores.loc[scores["label"].isin(shown), "score"].max()
+    )  # one scale for all, so that they can be compared
+    curves = [timeline.curve(label, most) for label in shown]
     return tuple((curve, chart(curve, f"{name}-curve-{number}")) for number, curve in enumerate(curves))
 
 
@@ -200,9 +210,9 @@ def _windows(found: Prediction, source: Source, timeline: Timeline, budget: Budg
     places = certain_windows(timeline)
     spans = [(float(timeline.starts[place]), float(timeline.ends[place])) for place in places]
     pictures = _pictures(found, source, spans)
-    for place, (start, end), picture in zip(places, spans, pictures, strict=True):
+    for place, picture in zip(places, pictures, strict=True):
         said = f"{best['label'].loc[place]} {percent(best['score'].loc[place])}"
-        yield _window(f"{start:.1f} to {end:.1f} s", said, picture, budget)
+        yield _window(timeline.time([place]), said, picture, budget)
 
 
 def _window(time: str, said: str, picture: Looping | str, budget: Budget) -> Window:

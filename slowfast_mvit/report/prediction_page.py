@@ -4,11 +4,10 @@ import logging
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 
-import pandas as pd
-
 from slowfast_mvit.build.run import RunFolder
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.evaluation.predictions import write_whole
+from slowfast_mvit.report.boxes import MOST_BOXES
 from slowfast_mvit.report.looping import Budget
 from slowfast_mvit.report.page import MOST_UNREADABLE, write_report
 from slowfast_mvit.report.predicted_boxes import PredictedObjects, objects_of, people_of
@@ -93,7 +92,9 @@ def page_of(found: Prediction) -> str:
         "places_name": "Seconds" if people else "Windows",
         "table_name": "actions.csv" if people else "videos.csv",
         "objects": objects,
-        "unreadable": _unreadable(found.unreadable),
+        "unreadable": _unreadable(found),
+        "min_score": found.min_score,
+        "most_boxes": MOST_BOXES,
         "notes": list(dict.fromkeys(found.notes)),
     }
     return filled("prediction.html", content)
@@ -116,7 +117,10 @@ def _lead(found: Prediction, noun: str, seen: Predicted | None, objects: Predict
     return ", ".join(parts)
 
 
-def _unreadable(table: pd.DataFrame | None) -> tuple[list[dict[Hashable, object]], int] | None:
+def _unreadable(found: Prediction) -> tuple[list[dict[Hashable, object]], int] | None:
+    table = found.unreadable
     if table is None or not len(table):
         return None
-    return table[:MOST_UNREADABLE].to_dict("records"), len(table)
+    return table[:MOST_UNREADABLE].assign(video=lambda rows: rows["video"].map(found.short)).to_dict("records"), len(
+        table
+    )

@@ -1,5 +1,6 @@
 """Scores along time: which label is the best from when to when, and curves of some labels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +14,9 @@ MOST_SPANS = 60  # rows of a table
 
 @dataclass(frozen=True)
 class Span:
-    """Places one after the other with one best label: seconds, the label, its highest score among them, how many they are."""
+    """Places one after the other with one best label: when, the label, its highest score among them, how many they are."""
 
-    start: float
-    end: float
+    time: str
     label: str
     score: float
     count: int
@@ -24,7 +24,7 @@ class Span:
     @property
     def words(self) -> tuple[str, str, str]:
         """From when to when, the label, the score."""
-        return f"{self.start:.1f} to {self.end:.1f} s", self.label, percent(self.score)
+        return self.time, self.label, percent(self.score)
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,13 @@ class Timeline:
     Attributes:
         starts, ends: float64 [n] in seconds.
         scores: a row for each label that is known at a place: ``place`` (0 to n - 1), ``label``, ``score``.
+        counted: times are whole seconds as box lists count them.
     """
 
     starts: np.ndarray
     ends: np.ndarray
     scores: pd.DataFrame
+    counted: bool = False
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -54,8 +56,7 @@ class Timeline:
         changes = (best["label"] != best["label"].shift()).cumsum()
         return [
             Span(
-                float(self.starts[rows.index[0]]),
-                float(self.ends[rows.index].max()),
+                self.time(rows.index.tolist()),
                 str(rows["label"].iloc[0]),
                 float(rows["score"].max()),
                 len(rows),
@@ -63,13 +64,29 @@ class Timeline:
             for _, rows in best.groupby(changes, sort=True)
         ]
 
-    def curve(self, label: str) -> Curve:
-        """The label's score in percent at the middle of each place; 0 where it is not known."""
+    def time(self, places: Sequence[int]) -> str:
+        """From when to when some places are, in words."""
+        start, end = float(self.starts[places].min()), float(self.ends[places].max())
+        if self.counted:
+            return f"second {start:.0f}" + (f" to {end:.0f}" if end > start else "")
+        if end < 60:
+            return f"{round(start, 1):g} to {round(end, 1):g} s"
+        return f"{_clock(start)} to {_clock(end)}"
+
+    def curve(self, label: str, most: float = 0.0) -> Curve:
+        """The label's score in percent at the middle of each place, 0 where it is not known; the axis goes up to ``most``."""
         y = np.zeros(len(self))
         mine = self.scores[self.scores["label"] == label]
         y[mine["place"].to_numpy(dtype=np.int64)] = 100 * mine["score"].to_numpy(dtype=np.float64)
         x = (self.starts + self.ends) / 2
-        return Curve(label, "second", tuple(x.tolist()), tuple(y.tolist()), " %", whole=False)
+        return Curve(label, "second", tuple(x.tolist()), tuple(y.tolist()), " %", whole=self.counted, shown=(0.0, most))
+
+
+def _clock(second: float) -> str:
+    """As in ``1:02:03.5``."""
+    minutes, tenths = divmod(round(10 * second), 600)
+    hours, minutes = divmod(minutes, 60)
+    return (f"{hours}:{minutes:02}" if hours else f"{minutes}") + f":{tenths // 10:02}.{tenths % 10}"
 
 
 def ranked(table: pd.DataFrame, label: str, score: str) -> pd.DataFrame:

@@ -49,10 +49,13 @@ def test_whole_videos(predicted_clips: Path) -> None:
     tops = videos[[f"top{rank}_score" for rank in range(1, 6)]].to_numpy().ravel()
     assert shares == [f"--share: {score:.4f}" for score in tops]
     for row in videos.itertuples():
-        assert row.video in page.texts["seen"]
+        assert Path(row.video).name in page.texts["seen"]
         assert f"{row.top1_name}{100 * row.top1_score:.1f} %" in page.texts["seen"]
     assert page.count("svg") == page.count("polyline") == 9  # three labels of each
     assert page.count("img", **{"class": "moving"}) == page.count("img", **{"class": "still"}) == 9
+    assert (
+        f"Files of{predicted_clips.parent}/films/" in made.replace("\n", "") and "films/b.mp4" not in page.texts["seen"]
+    )
     assert "d.mp4" in page.texts["unreadable"] and "1 could not be read, and has no scores" in page.texts["unreadable"]
 
 
@@ -73,7 +76,8 @@ def test_objects(predicted_objects: Path) -> None:
     page, objects = read(predicted_objects), pd.read_csv(predicted_objects / "objects.csv")
     assert list(page.texts) == ["", "made", "objects"] and page.count("img") == 6
     assert f"6 images, {len(objects)} objects" in page.texts[""]
-    sure = objects[objects["score"] >= 0.5]
+    sure = objects[objects["score"] >= 0.2]  # as the command has drawn them
+    assert len(sure) and "Objects with a score of 20 % or more" in page.texts["objects"]
     for row in sure.groupby("image").head(1).itertuples():
         assert f"{row.label} {100 * row.score:.1f} %" in page.texts["objects"]
     assert "The picture in full" in page.texts["objects"] and not page.count("dish")
@@ -166,8 +170,8 @@ def test_names_are_anybodys(copied: Path) -> None:
     assert all(link.startswith("./") for link in links(page))
 
 
-def test_a_thousand_videos(copied: Path, tmp_path: Path) -> None:
-    """Noise is what takes most bytes: the pictures end before the page has too many."""
+def test_thousands_of_videos(copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noise is what takes most bytes."""
     rows = pd.read_csv(copied / "videos.csv").iloc[[0] * 3000].assign(video=[f"v{n}" for n in range(3000)], num_views=1)
     rows.to_csv(copied / "videos.csv", index=False)
     clips = pd.read_csv(copied / "clips.csv").iloc[[0] * 3000].assign(video=rows["video"].to_numpy())
@@ -177,9 +181,12 @@ def test_a_thousand_videos(copied: Path, tmp_path: Path) -> None:
     record = {"kind": "clips", "images": True, "files": [{"name": f"v{n}", "path": str(picture)} for n in range(3000)]}
     (copied / "predictions.json").write_text(json.dumps(record))
     write_prediction(copied)
+    assert read(copied).count("article") == MOST_FULL and (copied / NAME).stat().st_size < 5_000_000
+    monkeypatch.setattr("slowfast_mvit.report.prediction_page._PICTURES", 500_000)  # it ends before they do
+    write_prediction(copied)
     page = read(copied)
     full = page.count("article")
-    assert 10 < full < MOST_FULL
+    assert 5 < full < MOST_FULL
     assert page.count("img") == full and page.count("tr") == 6 * full + MOST_ROWS + 1 + 2  # heads; d.mp4 with its own
     assert f"{3000 - full - MOST_ROWS} more are in videos.csv alone" in page.texts["seen"]
     assert (copied / NAME).stat().st_size < 5_000_000

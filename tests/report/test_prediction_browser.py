@@ -62,7 +62,7 @@ def test_by_keyboard(browser: Any, predicted_clips: Path) -> None:
             break
         assert outline == "3px", name
         order.append(name)
-    names = pd.read_csv(predicted_clips / "videos.csv")["video"]
+    names = [Path(video).name for video in pd.read_csv(predicted_clips / "videos.csv")["video"]]
     of_each = [
         word
         for name in names

@@ -34,12 +34,13 @@ def test_crops_are_joined() -> None:
 def test_spans_and_curves() -> None:
     timeline = timeline_of(CLIPS)
     first, second = timeline.spans()
-    assert first == Span(0.0, 2.0, "run", pytest.approx(0.7), 1)
-    assert second == Span(2.0, 6.0, "class 3", pytest.approx(0.65), 2)
-    assert second.words == ("2.0 to 6.0 s", "class 3", "65.0\N{NO-BREAK SPACE}%")
+    assert first == Span("0 to 2 s", "run", pytest.approx(0.7), 1)
+    assert second == Span("2 to 6 s", "class 3", pytest.approx(0.65), 2)
+    assert second.words == ("2 to 6 s", "class 3", "65.0\N{NO-BREAK SPACE}%")
     curve = timeline.curve("sit")
     assert curve.x == (1.0, 3.0, 5.0) and curve.y == pytest.approx((0, 0, 15))
     assert [curve.title for curve, _ in curves_of(timeline, ["class 3", "sit", "gone"], "v")] == ["class 3", "sit"]
+    assert all(curve.shown == (0.0, pytest.approx(65)) for curve, _ in curves_of(timeline, ["class 3", "sit"], "v"))
     assert curves_of(timeline_of(CLIPS[:2]), ["run"], "v") == ()  # a single window
 
 
@@ -49,6 +50,17 @@ def test_a_curve_within_a_second_has_ticks() -> None:
     timeline = Timeline(np.array([0.1, 0.3]), np.array([0.5, 0.7]), scores)
     ((_, drawn),) = curves_of(timeline, ["run"], "v")
     assert ">0.3</text>" in drawn and "polyline" in drawn
+
+
+def test_times_in_words() -> None:
+    timeline = Timeline(np.array([0.0, 58.96, 3725.5]), np.array([58.94, 61.0, 3727.0]), CLIPS[:0])
+    assert [timeline.time([place]) for place in range(3)] == [
+        "0 to 58.9 s",
+        "0:59.0 to 1:01.0",
+        "1:02:05.5 to 1:02:07.0",
+    ]
+    counted = Timeline(np.array([901.0, 902.0]), np.array([901.0, 902.0]), CLIPS[:0], counted=True)
+    assert counted.time([1]) == "second 902" and counted.time([0, 1]) == "second 901 to 902"
 
 
 def test_certain_windows_do_not_share_more_than_half() -> None:
