@@ -9,6 +9,7 @@ import torch
 
 from slowfast_mvit.build.model import build_model
 from slowfast_mvit.config.load import dump_config, load_config
+from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.toy import CLASSES
 from slowfast_mvit.data.toy_ava import ToyAva, make_toy_ava
 
@@ -55,10 +56,12 @@ OUTPUT_DIR: {root}/run
 EVIL_VIDEO = "a <b>&'q' #1?.mp4"
 
 
-def noisy(state: dict[str, torch.Tensor], seed: int) -> dict[str, torch.Tensor]:
-    """Weights whose scores differ from video to video."""
-    draw = torch.Generator().manual_seed(seed)
-    return {name: tensor + torch.randn(tensor.shape, generator=draw) * 0.1 for name, tensor in state.items()}
+def scattered(config: Config, seed: int) -> dict[str, torch.Tensor]:
+    """Weights of the config's model whose scores differ from video to video."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        state = build_model(config).state_dict()
+        return {name: tensor + torch.randn(tensor.shape) * 0.1 for name, tensor in state.items()}
 
 
 @pytest.fixture(scope="session")
@@ -68,7 +71,7 @@ def predicted_clips(tmp_path_factory: pytest.TempPathFactory, toy_data: Path) ->
 
     folder = tmp_path_factory.mktemp("predicted")
     config = load_config(small_config(folder, toy_data), ["NUM_GPUS", "0"])
-    content = {"model_state": noisy(build_model(config).state_dict(), 0), "cfg": dump_config(config)}
+    content = {"model_state": scattered(config, 0), "cfg": dump_config(config)}
     torch.save({**content, "label_names": sorted(CLASSES)}, folder / "weights.pyth")
     videos = folder / "films"
     videos.mkdir()
@@ -89,7 +92,7 @@ def predicted_people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     keys = ["NUM_GPUS", "0", "MVIT.EMBED_DIM", "8", "DATA_LOADER.NUM_WORKERS", "0"]
     config = load_config(recipe, keys)
     names = [f"action_{number}" for number in range(1, config.MODEL.NUM_CLASSES + 1)]
-    state = noisy(build_model(config).state_dict(), 1)
+    state = scattered(config, 1)
     torch.save({"model_state": state, "label_names": names}, root / "weights.pyth")
     videos = sorted(map(str, (root / "data" / "videos").glob("val_*.mp4")))
     words = ["--cfg", str(recipe), "--weights", str(root / "weights.pyth"), "--draw", "--output", str(root / "out")]
@@ -105,8 +108,7 @@ def predicted_objects(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     root = tmp_path_factory.mktemp("predicted_objects")
     config = coco_config(root, root)
-    torch.manual_seed(3)
-    content = {"model_state": build_model(config).state_dict(), "cfg": dump_config(config)}
+    content = {"model_state": scattered(config, 3), "cfg": dump_config(config)}
     torch.save({**content, "label_names": ["cup", "<dish>"]}, root / "weights.pyth")
     images = small_coco(root / "data") / "images"
     words = ["--weights", str(root / "weights.pyth"), "--output", str(root / "out"), "--min-score", "0.2"]
