@@ -31,7 +31,7 @@ RECORD = "predictions.json"
 CLIPS, BOXES, OBJECTS = "clips", "boxes", "objects"
 _TABLES = {OBJECTS: "objects.csv", BOXES: "actions.csv", CLIPS: "videos.csv"}
 _NAME_COLUMNS = {OBJECTS: "image", BOXES: "video", CLIPS: "video"}
-_DRAWN = ("_labels.mp4", "_labels.png", "_boxes.mp4", "_objects.jpg")
+_DRAWN = (".mp4", ".mkv", ".png", ".jpg")  # what predictions draw on; no table ends so
 _SAID = {
     "model": "Model",
     "weights": "Weights",
@@ -132,14 +132,14 @@ def write_record(root: Path, made: Made, files: Sequence[Path]) -> Path:
     Args:
         root: the folder.
         made: what it was made of.
-        files: that the prediction has written, those with labels on them in the order of what was read.
+        files: that the prediction has written, those that are drawn in the order of what was read.
 
     Raises:
         UserError: it cannot be written, or the inputs are not there any more.
     """
     table = pd.read_csv(root / _TABLES[made.kind], dtype=str, keep_default_na=False)
     names = list(dict.fromkeys(table[_NAME_COLUMNS[made.kind]]))
-    drawn = [path for path in files if path.name.endswith(_DRAWN)]
+    drawn = [path for path in files if path.suffix.lower() in _DRAWN]
     written = {os.path.realpath(path) for path in files}
     if made.kind == BOXES:
         paths = {name: Path(path) for path in made.inputs for name in (Path(path).stem, Path(path).name)}

@@ -14,7 +14,7 @@ from slowfast_mvit.data.video import VideoError, open_video
 from slowfast_mvit.report.accuracy import percent
 from slowfast_mvit.report.boxes import BoxedPicture
 from slowfast_mvit.report.chart import Curve, chart
-from slowfast_mvit.report.looping import Budget, Looping, looping
+from slowfast_mvit.report.looping import Budget, Looping, looping, smaller
 from slowfast_mvit.report.predicted_files import Prediction, Source
 from slowfast_mvit.report.timeline import MOST_SPANS, Span, Timeline, ranked
 
@@ -222,16 +222,24 @@ def _window(time: str, said: str, picture: Looping | str, budget: Budget) -> Win
 
 
 def _pictures(found: Prediction, source: Source, spans: Sequence[tuple[float, float]]) -> list[Looping | str]:
-    """A picture of each part of a video, or why there is none."""
+    """A picture of each part of a video, which is decoded once, or why there is none."""
     if not source.path:
         return ["no picture"] * len(spans)
     try:
         with open_video(Path(source.path), "pyav") as reader:
             times = reader.timestamps()
-            return [_looping(reader.frames_at(_indices(times, start, end)), end - start) for start, end in spans]
+            each = [_indices(times, start, end).tolist() for start, end in spans]
+            wanted = sorted({index for indices in each for index in indices})
+            frames = {
+                index: smaller(frame, SIDE) for index, frame in reader.pictures(wanted)
+            }  # large ones one at a time
     except VideoError as error:
         found.notes.append(str(error))
         return [f"no picture: {error.cause}"] * len(spans)
+    return [
+        _looping([frames[index] for index in indices], end - start)
+        for indices, (start, end) in zip(each, spans, strict=True)
+    ]
 
 
 def _indices(times: np.ndarray, start: float, end: float) -> np.ndarray:
@@ -243,7 +251,7 @@ def _indices(times: np.ndarray, start: float, end: float) -> np.ndarray:
     return np.linspace(first, stop, count).round().astype(np.int64)
 
 
-def _looping(frames: np.ndarray, seconds: float) -> Looping:
+def _looping(frames: Sequence[np.ndarray], seconds: float) -> Looping:
     return looping(frames, int(np.clip(1000 * seconds / len(frames), _FASTEST, _SLOWEST)), SIDE)
 
 

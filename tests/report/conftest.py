@@ -56,12 +56,12 @@ OUTPUT_DIR: {root}/run
 EVIL_VIDEO = "a <b>&'q' #1?.mp4"
 
 
-def scattered(config: Config, seed: int) -> dict[str, torch.Tensor]:
+def scattered(config: Config, seed: int, noise: float = 0.1) -> dict[str, torch.Tensor]:
     """Weights of the config's model whose scores differ from video to video."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         state = build_model(config).state_dict()
-        return {name: tensor + torch.randn(tensor.shape) * 0.1 for name, tensor in state.items()}
+        return {name: tensor + torch.randn(tensor.shape) * noise for name, tensor in state.items()}
 
 
 @pytest.fixture(scope="session")
@@ -108,7 +108,7 @@ def predicted_objects(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     root = tmp_path_factory.mktemp("predicted_objects")
     config = coco_config(root, root)
-    content = {"model_state": scattered(config, 3), "cfg": dump_config(config)}
+    content = {"model_state": scattered(config, 3, 0.0), "cfg": dump_config(config)}
     torch.save({**content, "label_names": ["cup", "<dish>"]}, root / "weights.pyth")
     images = small_coco(root / "data") / "images"
     words = ["--weights", str(root / "weights.pyth"), "--output", str(root / "out"), "--min-score", "0.2"]
