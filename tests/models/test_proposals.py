@@ -48,6 +48,18 @@ def test_losses_worked_by_hand():
     torch.testing.assert_close(losses["loss_rpn_loc"], (deltas[0, 0] - wanted).abs().sum() / 512)
 
 
+def test_which_anchors_are_an_object_s():
+    """From IoU 0.7 on, background below 0.3, and left aside between; the best of an object, here by 0.2, is its own."""
+    widths = torch.tensor([71.0, 69, 31, 29])
+    anchors = torch.stack((torch.zeros(4), torch.zeros(4), widths, torch.full((4,), 100.0)), 1)
+    anchors = torch.cat((anchors, torch.tensor([[500.0, 0, 520, 100]])))
+    objects = [torch.tensor([[0.0, 0, 100, 100], [500, 0, 600, 100]])]
+    logits = torch.tensor([[1.0, 2.0, 4.0, 8.0, 16.0]])
+    cost = proposal_losses(logits, torch.zeros(1, 5, 4), anchors, objects)["loss_rpn_cls"] * 256
+    expected = F.softplus(torch.tensor([-1.0, 8.0, -16.0])).sum()
+    torch.testing.assert_close(cost, expected)
+
+
 def test_an_image_samples_256_of_which_half_are_positive():
     """With all logits at 0 each sampled anchor costs log 2; with all at 20, each positive next to nothing."""
     anchors = torch.tensor([[0.0, 0, 10, 10]]).repeat(300, 1)

@@ -43,6 +43,40 @@ def test_losses_have_gradients_for_every_parameter(cascade):
 
 
 @BOTH
+def test_weights_begin_as_detectron2_s(cascade):
+    """Deviations: fixed for predictions, by the outputs (and ReLU) for convolutions of heads, by the
+    inputs for linear layers; no bias."""
+    detector = small_detector(cascade=cascade)
+    fixed = {
+        "objectness_logits": 0.01,
+        "anchor_deltas": 0.01,
+        "cls_score": 0.01,
+        "bbox_pred": 0.001,
+        "predictor": 0.001,
+    }
+    checked = set()
+    for name, module in detector.named_modules():
+        last = name.rpartition(".")[2]
+        if (
+            name.startswith("backbone")
+            or not isinstance(getattr(module, "weight", None), torch.Tensor)
+            or last == "norm"
+        ):
+            continue
+        assert module.bias is None or not module.bias.any(), name
+        if isinstance(module, torch.nn.Linear) and last not in fixed:
+            expected = module.in_features**-0.5
+        elif "rpn_head" in name:
+            expected = 0.01
+        else:
+            # The shape of a transposed convolution has the inputs first, which this rule takes for outputs.
+            expected = fixed.get(last, (2 / (module.weight.shape[0] * module.weight[0, 0].numel())) ** 0.5)
+        assert module.weight.std().item() == pytest.approx(expected, rel=0.3), name
+        checked.add(last)
+    assert checked >= {*fixed, "conv1" if cascade else "conv", "fc1", "mask_fcn1", "deconv"}
+
+
+@BOTH
 def test_images_without_objects(cascade):
     """Nothing is matched: what tells objects from background is trained, and every parameter has a gradient."""
     detector = small_detector(cascade=cascade)

@@ -32,6 +32,21 @@ def test_the_objects_own_boxes_are_proposals():
     assert torch.equal(found.boxes[found.labels == 3], OBJECTS.boxes[1:])
 
 
+def test_half_an_overlap_is_asked_for_at_first():
+    """IoU 0.55 and 0.45 with the object, whose own box comes too; matched ones are first."""
+    proposals = torch.tensor([[0.0, 0, 10, 4.5], [0, 0, 10, 5.5]])
+    found = sample_regions(proposals, objects_of([[0, 0, 10, 10]], [2], 80, 90), 512)
+    assert found.boxes.tolist() == [[0, 0, 10, 5.5], [0, 0, 10, 10], [0, 0, 10, 4.5]]
+    assert found.labels.tolist() == [2, 2, 0]
+
+
+def test_shifts_have_detectron2_s_weights():
+    options = RcnnOptions()
+    assert RegionHeads((4,), SIZES, options).box_predictor.weights == (10, 10, 5, 5)
+    stages = [predictor.weights for predictor in CascadeHeads((4,), SIZES, options).box_predictor]
+    assert stages == [(10, 10, 5, 5), (20, 20, 10, 10), (30, 30, 15, 15)]
+
+
 def test_a_quarter_is_matched():
     proposals = torch.cat((OBJECTS.boxes[:1].repeat(100, 1), torch.tensor([[70.0, 70, 80, 80]]).repeat(100, 1)))
     found = sample_regions(proposals, OBJECTS, 64)
