@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("stopped", file=sys.stderr)
         return 130
     for path, content in files.items():
-        print(f"{path}: {content}")
+        print(f"{path}: {content}".encode(errors="backslashreplace").decode())  # names of files need not be UTF-8
     return 0
 
 

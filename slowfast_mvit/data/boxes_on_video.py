@@ -101,13 +101,15 @@ def _write_all(reader: VideoReader, drawn: Callable[[float, np.ndarray], np.ndar
         stream.height, stream.width = max(2, reader.height // 2 * 2), max(2, reader.width // 2 * 2)
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = _CLOCK
+        tick = -1
         for index, frame in reader.pictures(range(len(times))):
             shown = drawn(times[index], frame)[: stream.height, : stream.width]
             if min(shown.shape[:2]) < 2:
                 more = [(0, max(0, 2 - extent)) for extent in shown.shape[:2]]
                 shown = np.pad(shown, (*more, (0, 0)), mode="edge")
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(shown), format="rgb24")
-            picture.pts, picture.time_base = round(times[index] / _CLOCK), _CLOCK
+            tick = max(tick + 1, round(times[index] / _CLOCK))  # frames of one time, as AVI may have, cannot be written
+            picture.pts, picture.time_base = tick, _CLOCK
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
     return len(times)
