@@ -15,7 +15,7 @@ import sys
 import sysconfig
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from slowfast_mvit.errors import UserError
 
 PACKAGES = (
     "torch", "torchvision", "pytorchvideo", "av", "decord", "numpy", "pillow", "pandas", "safetensors", "fvcore", "iopath",
-    "simplejson", "pyyaml", "matplotlib", "tqdm",
+    "simplejson", "pyyaml", "matplotlib", "tqdm", "jinja2", "msgspec",
 )  # fmt: skip
 """Whose versions are shown, by the names that they are installed under."""
 EXTRAS = {
@@ -39,6 +39,11 @@ EXTRAS = {
     "pycocotools": ("", "COCO's scores"),
 }
 """Packages that only some commands need: the extra of setup.py that brings each (none: its own name), and what for."""
+_NEEDED = {
+    "numpy": "numpy", "pandas": "pandas", "safetensors": "safetensors", "simplejson": "simplejson", "pyyaml": "yaml",
+    "matplotlib": "matplotlib", "tqdm": "tqdm", "jinja2": "jinja2", "msgspec": "msgspec",
+}  # fmt: skip
+"""What the package cannot do without and is tried by nothing else here: the module of each."""
 _FILM = (16, 64, 64)  # frames, height, width of the video that is written and read
 # What a package that is broken, built for another machine, or that does not fit another may raise while it is loaded.
 _LOADING = (ImportError, OSError, RuntimeError, AttributeError, ValueError, TypeError)
@@ -92,7 +97,15 @@ def examine() -> Report:
     """Try everything out; takes a few seconds."""
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
-        findings = (*_layers(), *_videos(here), *_device(), _compiler(here), *map(_extra, EXTRAS), _shared_memory())
+        findings = (
+            _packages(),
+            *_layers(),
+            *_videos(here),
+            *_device(),
+            _compiler(here),
+            *map(_extra, EXTRAS),
+            _shared_memory(),
+        )
     return Report(versions(), findings)
 
 
@@ -144,6 +157,23 @@ def _try(name: str, attempt: Callable[[], str], errors: tuple[type[BaseException
     except errors as error:
         lines = str(error).strip().splitlines()
         return Finding(name, False, lines[0] if lines else type(error).__name__, **about)  # type: ignore[arg-type]
+
+
+def _packages() -> Finding:
+    """Those that are needed and shown to work by no other finding, loaded."""
+    broken: list[str] = []
+
+    def load() -> str:
+        for package, module in _NEEDED.items():
+            try:
+                importlib.import_module(module)
+            except _LOADING as error:
+                broken.append(package)
+                raise ImportError(f"{package}: {error}") from error
+        return f"{len(_NEEDED)} more that are needed can be loaded"
+
+    found = _try("packages", load, _LOADING, needed=True)
+    return replace(found, remedy=f"pip install --force-reinstall {' '.join(broken)}") if broken else found
 
 
 def _layers() -> list[Finding]:
