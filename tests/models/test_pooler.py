@@ -63,6 +63,14 @@ def test_a_lone_map():
     assert pooled[0, 0].tolist() == [[48, 80], [48, 80]]
 
 
+def test_a_cell_has_as_many_samples_as_the_map_has_cells_there():
+    """Three by three, at their centres: their mean."""
+    torch.manual_seed(0)
+    x = torch.randn(1, 1, 8, 8)
+    pooled = pool_regions([x], (1,), [torch.tensor([[0.0, 0, 6, 6]])], 2)
+    torch.testing.assert_close(pooled, torch.nn.functional.avg_pool2d(x[:, :, :6, :6], 3))
+
+
 def test_no_boxes():
     maps = [m.requires_grad_() for m in ramps((4, 8, 16, 32))]
     pooled = pool_regions(maps, (4, 8, 16, 32), [torch.zeros(0, 4)] * 2, 7)

@@ -117,6 +117,18 @@ def test_stages_ask_for_more_and_more(monkeypatch):
     assert set(losses) == {f"loss_{k}_stage{i}" for k in ("cls", "box_reg") for i in range(3)} | {"loss_mask"}
 
 
+def test_boxes_that_lose_their_area_have_no_later_stage():
+    """The first stage moves all of them out of the image."""
+    torch.manual_seed(0)
+    heads = CascadeHeads((4,), SIZES, RcnnOptions())
+    with torch.no_grad():
+        heads.box_predictor[0].bbox_pred.bias[0] = -1000.0
+    maps, proposals = [torch.randn(1, 4, 20, 23)], [torch.tensor([[1.0, 2, 11, 9], [40, 40, 60, 60]])]
+    losses = heads.losses(maps, [(80, 90)], proposals, [OBJECTS])
+    assert losses["loss_cls_stage0"] > 0
+    assert [losses[f"loss_cls_stage{stage}"].item() for stage in (1, 2)] == [0.0, 0.0]
+
+
 def test_the_maps_gradients_are_a_third():
     """The gradient of a stage's loss by its own parameters is whole, that by the maps a third."""
     made = heads(CascadeHeads).eval()

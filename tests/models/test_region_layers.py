@@ -2,6 +2,7 @@
 
 import warnings
 
+import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
@@ -53,6 +54,12 @@ def test_a_convolution_has_a_bias_or_a_norm():
     assert set(RegionConv(3, 4, norm=True).state_dict()) == {
         "weight", "norm.weight", "norm.bias", "norm.running_mean", "norm.running_var", "norm.num_batches_tracked",
     }  # fmt: skip
+
+
+def test_a_convolution_begins_by_its_outputs():
+    torch.manual_seed(0)
+    std = RegionConv(16, 64, norm=True).weight.std().item()
+    assert std == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.05)
 
 
 SHARES = ((3, 4), (7, 0), (0, 0))
