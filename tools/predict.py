@@ -29,11 +29,10 @@ from typing import Any
 
 from slowfast_mvit.build.predict_boxes import predict_boxes, split_words
 from slowfast_mvit.build.predict_clips import Wanted, check_wanted, predict_clips
-from slowfast_mvit.build.predict_model import config_of_checkpoint, model_of_config, model_of_name
+from slowfast_mvit.build.predict_model import config_to_predict, model_of_config, model_of_name
 from slowfast_mvit.build.predict_objects import predict_objects
 from slowfast_mvit.build.predict_scores import Looks
 from slowfast_mvit.build.ready_detector import detector_of_config, detector_of_name, is_detector
-from slowfast_mvit.config.load import load_config
 from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.video import VideoError
 from slowfast_mvit.engine.log import log_to_screen
@@ -72,7 +71,7 @@ def _predict(args: argparse.Namespace, inputs: list[str], overrides: list[str]) 
         return _boxes(args, inputs, overrides)
     config = None
     if args.model is None:
-        config = _config(args, overrides)
+        config = config_to_predict(args.cfg, args.weights, overrides)
     elif args.cfg is not None:
         raise UserError("--model and --cfg both say which model is meant: give one of them")
     elif overrides:
@@ -100,7 +99,7 @@ def _boxes(args: argparse.Namespace, inputs: list[str], overrides: list[str]) ->
     given = [f"--{name}" for name in of_clips if getattr(args, name) is not None]
     if given:
         raise UserError(f"{', '.join(given)} is for whole clips, and not for boxes: leave it out")
-    config = _config(args, overrides)
+    config = config_to_predict(args.cfg, args.weights, overrides)
     predicted = predict_boxes(
         config,
         [Path(path) for path in inputs],
@@ -133,16 +132,6 @@ def _refuse(args: argparse.Namespace, *names: str, what: str) -> None:
     given = [f"--{name.replace('_', '-')}" for name in names if getattr(args, name) is not None]
     if given:
         raise UserError(f"{', '.join(given)} is not for {what}: leave it out")
-
-
-def _config(args: argparse.Namespace, overrides: list[str]) -> Config:
-    """The config that is meant, to be tested with the weights."""
-    if args.weights is None:
-        raise UserError("there are no weights: give --weights FILE, or --model NAME for published ones")
-    test = ["TRAIN.ENABLE", "False", "TEST.ENABLE", "True", "TEST.CHECKPOINT_FILE_PATH", args.weights]
-    if args.cfg is None:
-        return config_of_checkpoint(args.weights, [*overrides, *test])
-    return load_config(args.cfg, [*overrides, *test])
 
 
 def _parser() -> argparse.ArgumentParser:

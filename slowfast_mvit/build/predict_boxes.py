@@ -1,11 +1,13 @@
 """What people do in videos of one's own: boxes from a list or a detector, scored by the code of the test."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import nn
 
 from slowfast_mvit.build.ava import box_protocol, scored_boxes
 from slowfast_mvit.build.ava_lists import ava_actions, scored_classes
@@ -18,6 +20,7 @@ from slowfast_mvit.build.readiness import refuse_unbuilt
 from slowfast_mvit.build.run import RunFolder, choose_device
 from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.ava import AvaList, keys_to_predict
+from slowfast_mvit.data.ava_actions import Actions
 from slowfast_mvit.data.given_videos import check_given
 from slowfast_mvit.data.imagenet import image_suffixes
 from slowfast_mvit.data.inputs import LIST_SUFFIXES
@@ -47,14 +50,57 @@ class Predicted:
     problem: str
 
 
+@dataclass(frozen=True)
+class BoxModel:
+    """A model that scores people in boxes.
+
+    Attributes:
+        model: with its weights, on its device.
+        config: what its test would be; where the checkpoint has names of actions, without a label map.
+        actions: names and numbers of the actions that its outputs stand for.
+        device, precision: of its arithmetic.
+    """
+
+    model: nn.Module
+    config: Config
+    actions: Actions
+    device: torch.device
+    precision: str
+
+
+def box_model(config: Config) -> BoxModel:
+    """The model of a config of boxes, with the weights of its TEST.CHECKPOINT_FILE_PATH, on its device.
+
+    Raises:
+        UserError: what the user can mend; among others, a config of something else.
+    """
+    _refuse_others(config)
+    refuse_unbuilt(config)
+    device = choose_device(min(config.NUM_GPUS, 1))
+    precision = precision_of(config, device, training=False)
+    model = build_model(config)
+    label_names = load_tested(config, model, RunFolder(Path(config.OUTPUT_DIR)), World(), None, random_weights=False)
+    if label_names:
+        config = replace(config, AVA=replace(config.AVA, LABEL_MAP_FILE=""))
+    return BoxModel(model, config, ava_actions(config, label_names), device, precision)
+
+
+def _refuse_others(config: Config) -> None:
+    if config.TEST.DATASET != "ava":
+        raise UserError(
+            f"the config is not of boxes (TEST.DATASET is {config.TEST.DATASET}): give one whose TEST.DATASET is ava"
+        )
+
+
 def predict_boxes(
-    config: Config,
+    given: Config | BoxModel,
     videos: Sequence[Path],
     output: Path,
     *,
     boxes: Path | None = None,
     detector: Path | None = None,
     draw: bool = False,
+    stop_signal: Callable[[], int] = lambda: 0,
 ) -> Predicted:
     """Score every action of everybody in the boxes, on one device, and write it to a folder.
 
@@ -62,35 +108,29 @@ def predict_boxes(
     DETECTION_SCORE_THRESH, FIRST_SECOND and the views of the test hold; its folders and truth are not for videos of one's own.
 
     Args:
-        config: of a model for boxes, with its weights in TEST.CHECKPOINT_FILE_PATH.
+        given: a model of :func:`box_model`, or its config, with its weights in TEST.CHECKPOINT_FILE_PATH.
         videos: files.
         output: the folder of ``detections.csv``, ``actions.csv``, with a detector ``boxes.csv``, and with ``draw``
             ``VIDEO_boxes.mp4``.
         boxes: a box list, annotated or detected.
         detector: weights of a person detector, in place of ``boxes``.
         draw: write the videos with boxes and actions on them.
+        stop_signal: is asked now and then; gives the number of a signal to stop by, or 0.
 
     Raises:
         UserError: what the user can mend; among others, no key frame can be read.
         VideoError: a video is not there, or the detector cannot read it.
+        Stopped: as ``stop_signal`` asked for.
     """
     assert (boxes is None) != (detector is None)
-    if config.TEST.DATASET != "ava":
-        raise UserError(
-            f"the config is not of boxes (TEST.DATASET is {config.TEST.DATASET}): give one whose TEST.DATASET is ava"
-        )
+    if isinstance(given, Config):
+        _refuse_others(given)
     check_output(output, "--output", folder=True)
     check_given(videos)
     if boxes is not None and not boxes.is_file():
         raise UserError(f"there is no box list {boxes}")
-    refuse_unbuilt(config)
-    device = choose_device(min(config.NUM_GPUS, 1))
-    precision = precision_of(config, device, training=False)
-    model = build_model(config)
-    label_names = load_tested(config, model, RunFolder(output), World(), None, random_weights=False)
-    if label_names:
-        config = replace(config, AVA=replace(config.AVA, LABEL_MAP_FILE=""))
-    actions = ava_actions(config, label_names)
+    ready = box_model(given) if isinstance(given, Config) else given
+    config, actions, device = ready.config, ready.actions, ready.device
     classes = scored_classes(config, actions)
     files: dict[Path, str] = {}
     first_second = config.AVA.FIRST_SECOND
@@ -102,7 +142,9 @@ def predict_boxes(
         boxes, videos, actions, min_score=config.AVA.DETECTION_SCORE_THRESH, first_second=first_second
     )
     protocol = box_protocol(config, validation=False)
-    tested = evaluate_videos(config, model.to(device), keys, protocol, device, precision, "boxes")
+    tested = evaluate_videos(
+        config, ready.model.to(device), keys, protocol, device, ready.precision, "boxes", stop_signal=stop_signal
+    )
     assert tested is not None and isinstance(tested.result, BoxResult)  # one process, and a list of boxes
     problem = _unreadable(keys, tested, output / "unreadable.csv")
     scored = scored_boxes(keys, tested.result)

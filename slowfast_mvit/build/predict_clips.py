@@ -266,13 +266,11 @@ def _draw(scoring: Scoring, scores: VideoScores, out: Path) -> str:
 
 def _lines(scoring: Scoring, scores: VideoScores) -> tuple[list[list[str]], np.ndarray]:
     """For each clip its best labels with their scores, crops joined, and the middle of its time."""
-    result, names = scores.result, scoring.ready.label_names
-    assert result.view_probabilities is not None
-    crops = result.view_probabilities[0].reshape(-1, result.num_crops, result.view_probabilities.shape[-1])
-    each = crops.max(axis=1) if scoring.protocol.ensemble == "max" else crops.mean(axis=1)
+    names = scoring.ready.label_names
+    each, seconds = scores.clip_scores(scoring.protocol.ensemble)
     best = np.argsort(-each, axis=1, kind="stable")[:, :_LINES]
     lines = [
         [f"{names[label] if label < len(names) else label} {row[label]:.2f}" for label in labels]
         for row, labels in zip(each, best.tolist(), strict=True)
     ]
-    return lines, result.seconds[0, :: result.num_crops].mean(axis=1)
+    return lines, seconds.mean(axis=1)

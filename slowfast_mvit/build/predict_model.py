@@ -17,7 +17,7 @@ from slowfast_mvit.build.precision import precision_of
 from slowfast_mvit.build.pretrained import count_classes
 from slowfast_mvit.build.readiness import refuse_unbuilt
 from slowfast_mvit.build.run import RunFolder, choose_device
-from slowfast_mvit.config.load import load_config_text
+from slowfast_mvit.config.load import load_config, load_config_text
 from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.kinetics import read_label_names
 from slowfast_mvit.engine.distributed import World
@@ -98,6 +98,20 @@ def config_of_checkpoint(weights: str, overrides: Sequence[str] = ()) -> Config:
     if not isinstance(text, str):
         raise UserError(f"{weights} does not say which model it is of: give --cfg FILE.yaml or --model NAME")
     return load_config_text(text, f"the config in {weights}", overrides)
+
+
+def config_to_predict(cfg: str | Path | None, weights: str | None, overrides: Sequence[str]) -> Config:
+    """The config of a command's ``--cfg``, or that in its ``--weights``, set to test these weights.
+
+    Raises:
+        UserError: there are no weights, or they hold no config where none is given.
+    """
+    if weights is None:
+        raise UserError("there are no weights: give --weights FILE, or --model NAME for published ones")
+    test = ["TRAIN.ENABLE", "False", "TEST.ENABLE", "True", "TEST.CHECKPOINT_FILE_PATH", weights]
+    if cfg is None:
+        return config_of_checkpoint(weights, [*overrides, *test])
+    return load_config(cfg, [*overrides, *test])
 
 
 def model_of_name(

@@ -127,6 +127,7 @@ def score(
     keep_probabilities: bool = False,
     layer: str | None = None,
     shown: bool = True,
+    moved: Callable[[float], None] = lambda done: None,
 ) -> None:
     """Score some of the files, in order; each is handed over as soon as it is whole.
 
@@ -139,6 +140,7 @@ def score(
         keep_probabilities: give all probabilities of every view.
         layer: name of the module whose output is kept as features, or :data:`HEAD_INPUT`; None for no features.
         shown: show the progress.
+        moved: is told after each batch how many files are done, parts counted in; what it raises ends the work.
 
     Raises:
         UserError: scores are not finite, memory ends, the layer is not there.
@@ -178,8 +180,10 @@ def score(
                     probabilities = task.probabilities(ready.model, batch)
                 for scores in collector.add(batch, probabilities, features(len(batch))):
                     whole(scores)
+                at = done + collector.share(int(batch.video_index[-1]))
+                moved(at)
                 if bar is not None:
-                    bar.move_to(done + collector.share(int(batch.video_index[-1])))
+                    bar.move_to(at)
     finally:
         ready.model.train(was_training)
         if bar is not None:

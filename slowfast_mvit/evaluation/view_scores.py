@@ -32,6 +32,18 @@ class VideoScores:
         """Which video of the list."""
         return int(self.result.videos[0])
 
+    def clip_scores(self, ensemble: str) -> tuple[np.ndarray, np.ndarray]:
+        """Scores of each clip, float [clips, classes], its crops joined, and start and end, float64 [clips, 2] in seconds.
+
+        Args:
+            ensemble: ``max`` for the highest score of a class in any crop, else the mean; of :class:`ViewProtocol`.
+        """
+        views = self.result.view_probabilities
+        assert views is not None  # they were to be kept
+        crops = views[0].reshape(-1, self.result.num_crops, views.shape[-1])
+        joined = crops.max(axis=1) if ensemble == "max" else crops.mean(axis=1)
+        return joined, self.result.seconds[0, :: self.result.num_crops]
+
     def arrays(self) -> dict[str, np.ndarray]:
         """All but the place in the list, by name; :meth:`of_arrays` takes them back."""
         named = vars(self.result) | {"features": self.features, "num_crops": np.array(self.result.num_crops)}
