@@ -14,7 +14,16 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=find_packages(include=["slowfast_mvit", "slowfast_mvit.*"]),
-    package_data={"slowfast_mvit": ["py.typed", "report/*.html", "report/*.css"]},
+    package_data={
+        "slowfast_mvit": [
+            "py.typed",
+            "report/*.html",
+            "report/*.css",
+            "demo_page/*.html",
+            "demo_page/*.css",
+            "demo_page/*.js",
+        ]
+    },
     install_requires=[
         # torch and torchvision come as the pair that the registry serves: pinning one breaks the other.
         "torch",
@@ -56,11 +65,17 @@ setup(
             "onnx",
             "onnxscript",  # which torch writes ONNX by
             "onnxruntime",
-            "playwright",  # report.html in a browser, where the machine has one
+            "playwright",  # report.html and the demo in a browser, where the machine has one
+            "starlette",
+            "uvicorn",
         ],
         "tensorboard": ["tensorboard"],
         "features": ["pyarrow"],  # feature files of tools/predict.py as Parquet
         "slurm": ["submitit"],
+        "demo": [
+            "starlette>=0.40",
+            "uvicorn>=0.30",
+        ],  # the page of slowfast_mvit.demo; its films are given in parts from 0.40 on
         "export": ["onnx", "onnxscript", "onnxruntime"],
     },
 )

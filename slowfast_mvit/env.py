@@ -36,6 +36,8 @@ EXTRAS = {
     "pyarrow": ("features", "feature files"),
     "tensorboard": ("tensorboard", "TENSORBOARD.ENABLE"),
     "submitit": ("slurm", "tools/submit.py"),
+    "starlette": ("demo", "the page of slowfast_mvit.demo"),
+    "uvicorn": ("demo", "the page of slowfast_mvit.demo"),
     "pycocotools": ("", "COCO's scores"),
 }
 """Packages that only some commands need: the extra of setup.py that brings each (none: its own name), and what for."""

@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "engine": LAYER_0 | {"weights"},
     "build": LAYER_0 | LAYER_1 | {"tasks", "engine"},
     "report": LAYER_0 | LAYER_1 | {"tasks", "engine", "build"},
+    "demo_page": LAYER_0 | LAYER_1 | {"tasks", "engine", "build", "report"},
     "benchmark": LAYER_0 | LAYER_1 | {"tasks", "engine", "build"},
 }
 TOP_FILES = {"__init__", "demo", "env"}  # above all rooms
