@@ -1,6 +1,8 @@
 """What a prediction has left in its folder, and ``predictions.json`` beside it, which says what made it and of which files."""
 
+import json
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +16,7 @@ from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.imagenet import ImageList
 from slowfast_mvit.data.inputs import find_inputs
 from slowfast_mvit.errors import UserError
-from slowfast_mvit.evaluation.predictions import write_json
+from slowfast_mvit.evaluation.predictions import as_text, write_whole
 from slowfast_mvit.report.boxes import MIN_SCORE
 from slowfast_mvit.report.tables import (
     BOX_COLUMNS,
@@ -142,7 +144,9 @@ def write_record(root: Path, made: Made, files: Sequence[Path]) -> Path:
     drawn = [path for path in files if path.suffix.lower() in _DRAWN]
     written = {os.path.realpath(path) for path in files}
     if made.kind == BOXES:
-        paths = {name: Path(path) for path in made.inputs for name in (Path(path).stem, Path(path).name)}
+        given = [Path(path) for path in made.inputs]
+        paths = dict(zip(as_text([path.stem for path in given]).tolist(), given, strict=True))
+        paths |= dict(zip(as_text([path.name for path in given]).tolist(), given, strict=True))
         of_stem = {path.name: path for path in drawn}
         pictures = {name: of_stem.get(f"{paths[name].stem}_boxes.mp4") for name in names if name in paths}
     else:
@@ -173,7 +177,8 @@ def write_record(root: Path, made: Made, files: Sequence[Path]) -> Path:
         "first_second": made.config.AVA.FIRST_SECOND if made.kind == BOXES else None,
         "files": sources,
     }
-    write_json(record, root / RECORD)
+    text = json.dumps(record, indent=2)  # which, unlike simplejson, keeps bytes of names that are no UTF-8
+    write_whole(root / RECORD, f"{text}\n".encode())
     return root / RECORD
 
 
@@ -218,8 +223,8 @@ def _found(made: Made) -> dict[str, Path]:
     """The files that the words mean by name; of a name that two of them have, as in two lists, neither."""
     found = find_inputs(made.inputs, images=made.images)
     paths = [found.path(place) for place in range(len(found))] if isinstance(found, ImageList) else found.paths.tolist()
-    names = found.names.tolist()
-    several = {name for name, count in pd.Series(names).value_counts().items() if count > 1}
+    names = as_text(found.names.tolist()).tolist()  # as the tables have them
+    several = {name for name, count in Counter(names).items() if count > 1}
     return {name: Path(path) for name, path in zip(names, paths, strict=True) if name not in several}
 
 

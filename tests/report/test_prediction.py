@@ -1,9 +1,10 @@
 """report.html of real predictions, by what a parser finds in it, and what becomes of it where files are missing."""
 
 import json
+import os
 import shutil
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_to_bytes
 
 import numpy as np
 import pandas as pd
@@ -204,6 +205,18 @@ def test_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (
         "1 image" in page.texts[""] and "svg" not in dict(page.elements) and "notes" in page.texts
     )  # clips.csv is gone
+
+
+def test_a_name_that_is_no_utf8(predicted_clips: Path, tmp_path: Path) -> None:
+    video = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4")
+    shutil.copy(predicted_clips.parent / "films" / "b.mp4", video)
+    words = ["--weights", str(predicted_clips.parent / "weights.pyth"), "--draw", "--output", str(tmp_path / "out")]
+    assert predict.main([video, *words]) == 0
+    page = read(tmp_path / "out")
+    (link,) = links(page)
+    drawn = Path(os.fsdecode(os.fsencode(tmp_path / "out") + b"/" + unquote_to_bytes(link)))
+    assert drawn.is_file() and page.count("img", **{"class": "moving"})
+    assert "caf\\udce9.mp4" in page.texts["seen"]
 
 
 def test_a_run_in_the_same_folder_keeps_its_report(
