@@ -1,6 +1,5 @@
 """What a prediction has left in its folder, and ``predictions.json`` beside it, which says what made it and of which files."""
 
-import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.imagenet import ImageList
 from slowfast_mvit.data.inputs import find_inputs
 from slowfast_mvit.errors import UserError
-from slowfast_mvit.evaluation.predictions import as_text, write_whole
+from slowfast_mvit.evaluation.predictions import as_text, write_json
 from slowfast_mvit.report.boxes import MIN_SCORE
 from slowfast_mvit.report.tables import (
     BOX_COLUMNS,
@@ -177,8 +176,7 @@ def write_record(root: Path, made: Made, files: Sequence[Path]) -> Path:
         "first_second": made.config.AVA.FIRST_SECOND if made.kind == BOXES else None,
         "files": sources,
     }
-    text = json.dumps(record, indent=2)  # which, unlike simplejson, keeps bytes of names that are no UTF-8
-    write_whole(root / RECORD, f"{text}\n".encode())
+    write_json(record, root / RECORD)
     return root / RECORD
 
 
