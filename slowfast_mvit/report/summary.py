@@ -81,9 +81,10 @@ def _input(config: Config) -> str:
 def _training(config: Config) -> list[tuple[str, str]]:
     solver, train = config.SOLVER, config.TRAIN
     length = f"{solver.MAX_STEPS} steps" if solver.MAX_STEPS else f"{solver.MAX_EPOCH} epochs"
-    videos = train.BATCH_SIZE * config.NUM_SHARDS * train.ACCUMULATE_STEPS
+    number, repeats = train.BATCH_SIZE * config.NUM_SHARDS * train.ACCUMULATE_STEPS, config.AUG.NUM_SAMPLE
+    items = "images" if train.DATASET in ("imagenet", "coco") else "videos"
     return [
-        ("Batch", f"{videos} videos a step, with {config.AUG.NUM_SAMPLE} clip(s) of each"),
+        ("Batch", f"{number} {items} a step" + (f", each {repeats} times" if repeats > 1 else "")),
         (
             "Optimizer",
             f"{solver.OPTIMIZING_METHOD}, base rate {solver.BASE_LR:g}, {solver.LR_POLICY} over {length}",
