@@ -16,7 +16,17 @@ def model_and_input(arch):
     return model, torch.randn(SHAPES[len(arch.input_size)])
 
 
-@pytest.mark.parametrize("name", ["video", "image", "video, expansion in the MLP", "video, no class token"])
+# The compiler takes half a minute for each.
+@pytest.mark.parametrize(
+    "name",
+    [
+        "video",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("image", "video, expansion in the MLP", "video, no class token")
+        ),
+    ],
+)
 def test_compile_without_graph_breaks(name):
     model, x = model_and_input(CASES[name])
     compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
