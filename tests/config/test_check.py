@@ -249,6 +249,6 @@ def test_rules_declare_the_keys_they_read(rule: object) -> None:
     read = {key for call, key in shorthand.items() if call in source}
     if "_datasets(" in source:
         read |= {"TRAIN.ENABLE", "TRAIN.DATASET", "TEST.ENABLE", "TEST.DATASET"}
-    source = source.replace("solver.", "config.SOLVER.")
+    source = source.replace("solver.", "config.SOLVER.").replace("rcnn.", "config.RCNN.")
     read |= set(re.findall(r"config\.([A-Z_]+(?:\.[A-Za-z_0-9]+)?)", source)) & set(all_keys())
     assert set(RULES[rule]) == read  # type: ignore[index]

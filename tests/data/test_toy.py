@@ -231,7 +231,7 @@ def test_there_are_toy_recipes():
 def test_toy_recipes_of_videos_do_not_flip(path):
     """A mirrored direction is another class."""
     config = load_config(str(path), [])
-    assert config.DATA.RANDOM_FLIP is (config.TRAIN.DATASET == "imagenet")
+    assert config.DATA.RANDOM_FLIP is (config.TRAIN.DATASET in ("imagenet", "coco"))
 
 
 def test_the_recipe_has_the_classes_of_the_set():

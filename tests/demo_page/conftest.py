@@ -2,14 +2,12 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +22,6 @@ from tests.models.small import randomize
 EVIL = "<img src=x onerror=\"document.title='run'\">"
 NAMES = ["walk", "run", "jump", "sit", "wave", EVIL, "turn a very long page of a large book with both hands", "eat"]
 MAX_BYTES = 400_000
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 @dataclass
@@ -105,14 +102,3 @@ def server(start: Callable[..., Server], model: tuple[Path, Path], temporary: Pa
     config, weights = model
     options = ("--window", "0.5", "--max-megabytes", f"{MAX_BYTES / 1e6:g}", "NUM_GPUS", "0")
     return start("--cfg", config, "--weights", weights, *options, folder=temporary)
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if BROWSER is None:
-        pytest.skip("there is no chromium, chromium-browser or google-chrome on PATH")
-    with sync_api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])  # containers have no other
-        yield found
-        found.close()

@@ -34,14 +34,14 @@ def kept(temporary: Path) -> set[Path]:
 
 def test_a_file_from_its_sending_to_its_end(server: Server, film: Path, temporary: Path) -> None:
     before = kept(temporary)
-    status, told = posted(server, "../../../evil.mp4", film.read_bytes())
+    status, told = posted(server, "../../../outside.mp4", film.read_bytes())
     assert status == 201 and len(told["id"]) > 20
     deadline = time.monotonic() + 30
     while (state := json.loads(asked(server, "GET", f"/files/{told['id']}")[2]))["state"] != "done":
         assert state["state"] in ("waiting", "working") and time.monotonic() < deadline
         time.sleep(0.05)
     assert len(state["scores"]["windows"]) == 13 and state["drawn"] is None
-    assert len(kept(temporary) - before) == 1 and not list(temporary.parent.rglob("evil*"))
+    assert len(kept(temporary) - before) == 1 and not list(temporary.parent.rglob("outside*"))
     assert asked(server, "GET", f"/files/{told['id']}/drawn")[0] == 404
     assert asked(server, "DELETE", f"/files/{told['id']}", origin="http://elsewhere.example")[0] == 403
     assert asked(server, "DELETE", f"/files/{told['id']}")[0] == 204

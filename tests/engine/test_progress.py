@@ -10,7 +10,9 @@ def test_plain_lines(caplog, monkeypatch):
     now = [100.0]
     monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])
     caplog.set_level(logging.INFO, "slowfast_mvit")
-    monkeypatch.setattr(logging.getLogger("slowfast_mvit"), "propagate", True)
+    ours = logging.getLogger("slowfast_mvit")
+    monkeypatch.setattr(ours, "propagate", True)
+    monkeypatch.setattr(ours, "handlers", [])  # those of a command that another test ran
     bar = ShareBar("predict", 10, "videos", done=2)
     for seconds, done in ((5, 2.5), (20, 4.0), (21, 4.5), (22, 3.0), (80, 10)):
         now[0] = 100.0 + seconds

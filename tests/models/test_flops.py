@@ -8,6 +8,7 @@ from fvcore.nn import FlopCountAnalysis
 from torch import nn
 
 from slowfast_mvit.build.model import create_model
+from slowfast_mvit.build.ready_detector import is_detector
 from slowfast_mvit.models.flops import Flops, count_flops, count_pyramid_flops
 from slowfast_mvit.models.fpn import FeaturePyramid
 from slowfast_mvit.models.layout import Architecture
@@ -21,6 +22,9 @@ from tests.models import reference, reference_pyramid
 from tests.models.small import CASES
 from tests.models.test_fpn import VIT
 from tests.models.test_pyramid import architecture as pyramid_architecture
+
+# Detectors are in test_flops_rcnn.py.
+CLASSIFIERS = [row for row in PAPER_ROWS if not is_detector(row.name)]
 
 
 def sized(name: str, *size: int, **changes: object) -> Architecture:
@@ -173,7 +177,7 @@ def counted(module: nn.Module, *inputs: torch.Tensor) -> Flops:
     return Flops(round(sum(products)), round(by_operator["layer_norm"] + by_operator["group_norm"]))
 
 
-@pytest.mark.parametrize("size", [(224, 224), (250, 329)])
+@pytest.mark.parametrize("size", [(224, 224), pytest.param((250, 329), marks=pytest.mark.slow)])
 def test_products_of_a_detector_s_backbone_are_those_that_fvcore_counts(size: tuple[int, int]) -> None:
     arch = pyramid_architecture()
     blocks, _ = count_pyramid_flops(arch, size)
@@ -220,7 +224,7 @@ def test_detectors_of_the_paper_differ_by_their_backbones() -> None:
 # Against the paper.
 
 
-@pytest.mark.parametrize("row", [row for row in PAPER_ROWS if row.paper_flops], ids=lambda row: row.title)
+@pytest.mark.parametrize("row", [row for row in CLASSIFIERS if row.paper_flops], ids=lambda row: row.title)
 def test_the_paper_s_flops(row: PaperRow) -> None:
     """Within the paper's rounding, or explained by a footnote."""
     arch, classes = architecture_of(row)
@@ -230,7 +234,7 @@ def test_the_paper_s_flops(row: PaperRow) -> None:
     assert explained or flops == pytest.approx(row.paper_flops, rel=0.012)
 
 
-@pytest.mark.parametrize("row", PAPER_ROWS, ids=lambda row: row.title)
+@pytest.mark.parametrize("row", CLASSIFIERS, ids=lambda row: row.title)
 def test_independent_figures_and_the_paper_s_parameters(row: PaperRow) -> None:
     arch, classes = architecture_of(row)
     with torch.device("meta"):
@@ -268,7 +272,7 @@ NOTED = {
 
 
 def test_figures_of_the_paper_that_need_a_note() -> None:
-    noted = {row.title: (row.paper_params, row.paper_flops) for row in PAPER_ROWS if row.notes}
+    noted = {row.title: (row.paper_params, row.paper_flops) for row in CLASSIFIERS if row.notes}
     noted.pop("L at 224, wider in attention"), noted.pop("L 40x3 at 224, wider in attention")  # not the paper's
     assert noted == NOTED
 

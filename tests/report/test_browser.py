@@ -4,8 +4,6 @@ Needs a Chromium on the machine (Debian: apt-get install chromium); playwright's
 """
 
 import json
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +13,7 @@ import pytest
 from slowfast_mvit.report.page import write_report
 from slowfast_mvit.report.templates import NAME
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(
-    BROWSER is None, reason="there is no chromium, chromium-browser or google-chrome on PATH"
-)
-
 WIDE, NARROW = {"width": 1100, "height": 800}, {"width": 360, "height": 740}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])  # containers have no other
-        yield found
-        found.close()
 
 
 def opened(browser: Any, run: Path, **options: Any) -> Any:

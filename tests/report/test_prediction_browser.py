@@ -7,9 +7,7 @@ import pandas as pd
 import pytest
 
 from slowfast_mvit.report.templates import NAME
-from tests.report.test_browser import NARROW, WIDE, beyond, browser, contrast, inks, luminance, opened, pytestmark
-
-__all__ = ["browser", "pytestmark"]
+from tests.report.test_browser import NARROW, WIDE, beyond, contrast, inks, luminance, opened
 
 
 @pytest.mark.parametrize(
