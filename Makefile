@@ -13,8 +13,9 @@ demo: .venv/package  ## make toy videos, train and test a small MViTv2 on them, 
 demo-all: .venv/package  ## the same for segments, images, and a video model from image weights, about 10 minutes
 	$(BIN)/python tools/demo.py --all
 
+# Two processes of one thread each: most tests wait for processes or are too small for two threads.
 test: .venv/test  ## the tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: .venv/test  ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow

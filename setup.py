@@ -51,6 +51,7 @@ setup(
     extras_require={
         "test": [
             "pytest>=8",
+            "pytest-xdist",
             "hypothesis",
             "timm",
             "tensorboard",
