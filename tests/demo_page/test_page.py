@@ -224,7 +224,7 @@ def test_looks(browser: Any, server: Server, film: Path, scheme: str, viewport: 
 def test_two_visitors(start: Callable[..., Server], browser: Any, model: tuple[Path, Path], film: Path) -> None:
     """The second waits for the first, whose work takes minutes, until that one stops it."""
     config, weights = model
-    server = start("--cfg", config, "--weights", weights, "--window", "0.5", "--stride", "0.0005", "NUM_GPUS", "0")
+    server = start("--cfg", config, "--weights", weights, "--window", "0.5", "--stride", "0.001", "NUM_GPUS", "0")
     first, second = opened(browser, server), opened(browser, server)
     first.get_by_label("Choose").set_input_files(film)
     until(first, "document.getElementById('state').textContent === 'Looking …'")
