@@ -1,4 +1,4 @@
-"""The table of published weights, held against parity_facts.md 18 (typed out again), torchvision, timm and PyTorchVideo."""
+"""The table of published weights, held against its files typed out again, torchvision, timm and PyTorchVideo."""
 
 import importlib
 from collections import Counter
