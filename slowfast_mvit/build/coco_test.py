@@ -12,7 +12,6 @@ from slowfast_mvit.build.parts import ToTest
 from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.coco import CocoList
 from slowfast_mvit.data.coco_images import DetectionTestImages
-from slowfast_mvit.data.given_images import GivenImages
 from slowfast_mvit.data.imagenet import ImageList
 from slowfast_mvit.evaluation.coco import CocoScores, score
 from slowfast_mvit.evaluation.coco_files import read_truth, write_results
@@ -58,7 +57,7 @@ def images_to_test(
     return ToTest(
         items="images",
         if_unreadable="whatever is in them counts as not found",
-        dataset=DetectionTestImages(images, *sides) if isinstance(images, CocoList) else GivenImages(images, *sides),
+        dataset=DetectionTestImages(images, *sides),
         batches=lambda views, size: batches_of_images(views, max(1, size // protocol.num_views), device),
         predict=predict,
         evaluator=lambda only: ObjectEvaluator(len(images), only=only),

@@ -135,6 +135,25 @@ def run_test(
     return _joined([outcome.metrics for outcome in outcomes]) if world.is_main else None
 
 
+def list_unreadable(tested: Tested, names: np.ndarray, what: str, listed: Path) -> str:
+    """What a prediction says of items that could not be read, which ``listed`` has; empty where all could.
+
+    ``what`` goes on after their number: "images could not be read".
+
+    Raises:
+        UserError: none could be read.
+    """
+    if not tested.unreadable:
+        listed.unlink(missing_ok=True)  # of an earlier prediction in this folder
+        return ""
+    write_csv(unreadable_table(tested.unreadable, names), listed)
+    first = tested.unreadable[0]
+    problem = f"{len(tested.unreadable)} of {len(names)} {what}, for example {first.path} ({first.cause}): see {listed}"
+    if len(tested.unreadable) == len(names):
+        raise UserError(problem)
+    return problem
+
+
 def load_tested(
     config: Config, model: nn.Module, folder: RunFolder, world: World, trained: Path | None, *, random_weights: bool
 ) -> tuple[str, ...]:

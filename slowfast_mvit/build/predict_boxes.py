@@ -13,7 +13,7 @@ from slowfast_mvit.build.ava import box_protocol, scored_boxes
 from slowfast_mvit.build.ava_lists import ava_actions, scored_classes
 from slowfast_mvit.build.detect_people import detect_people
 from slowfast_mvit.build.draw_detections import draw_detections
-from slowfast_mvit.build.evaluate import Tested, evaluate_videos, load_tested
+from slowfast_mvit.build.evaluate import evaluate_videos, list_unreadable, load_tested
 from slowfast_mvit.build.model import build_model
 from slowfast_mvit.build.precision import precision_of
 from slowfast_mvit.build.readiness import refuse_unbuilt
@@ -30,7 +30,7 @@ from slowfast_mvit.engine.distributed import World
 from slowfast_mvit.errors import UserError, check_output
 from slowfast_mvit.evaluation.ava_detections import boxes_table, write_detections
 from slowfast_mvit.evaluation.ava_views import BoxResult
-from slowfast_mvit.evaluation.predictions import unreadable_table, write_csv
+from slowfast_mvit.evaluation.predictions import write_csv
 
 _KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.\w+)*")
 
@@ -146,7 +146,9 @@ def predict_boxes(
         config, ready.model.to(device), keys, protocol, device, ready.precision, "boxes", stop_signal=stop_signal
     )
     assert tested is not None and isinstance(tested.result, BoxResult)  # one process, and a list of boxes
-    problem = _unreadable(keys, tested, output / "unreadable.csv")
+    problem = list_unreadable(
+        tested, keys.names, "key frames could not be read and have no detections", output / "unreadable.csv"
+    )
     scored = scored_boxes(keys, tested.result)
     detections, table = output / "detections.csv", output / "actions.csv"
     write_detections(scored, classes, detections)
@@ -169,22 +171,6 @@ def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
     ]
     count = is_key.index(True) if True in is_key else len(words)
     return list(words[:count]), list(words[count:])
-
-
-def _unreadable(keys: AvaList, tested: Tested, listed: Path) -> str:
-    """Write the list of key frames that could not be read, and say it; UserError where it is all of them."""
-    if not tested.unreadable:
-        listed.unlink(missing_ok=True)  # of an earlier prediction in this folder
-        return ""
-    write_csv(unreadable_table(tested.unreadable, keys.names), listed)
-    first = tested.unreadable[0]
-    problem = (
-        f"{len(tested.unreadable)} of {len(keys)} key frames could not be read and have no detections, for example "
-        f"{first.path} ({first.cause}): see {listed}"
-    )
-    if not len(tested.result.videos):
-        raise UserError(problem)
-    return problem
 
 
 def _draw(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slowfast_mvit.build.coco_test import object_protocol
-from slowfast_mvit.build.evaluate import Tested, evaluate_videos
+from slowfast_mvit.build.evaluate import evaluate_videos, list_unreadable
 from slowfast_mvit.build.precision import precision_of
 from slowfast_mvit.build.ready_detector import ReadyDetector
 from slowfast_mvit.data.imagenet import ImageList
@@ -17,7 +17,7 @@ from slowfast_mvit.errors import UserError, check_output
 from slowfast_mvit.evaluation.coco_files import write_results
 from slowfast_mvit.evaluation.coco_found import FoundObjects, ObjectResult, coco_results, objects_table
 from slowfast_mvit.evaluation.mask_codes import mask_of
-from slowfast_mvit.evaluation.predictions import replacing, unreadable_table, write_csv
+from slowfast_mvit.evaluation.predictions import replacing, write_csv
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def predict_objects(
     precision = precision_of(ready.config, ready.device, training=False)
     tested = evaluate_videos(ready.config, ready.model, images, protocol, ready.device, precision, "images")
     assert tested is not None and isinstance(tested.result, ObjectResult)  # one process, and a list of images
-    problem = _unreadable(images, tested, output / "unreadable.csv")
+    problem = list_unreadable(tested, images.names, "images could not be read", output / "unreadable.csv")
     result, names = tested.result, images.names
     entries = coco_results(result, range(1, len(images) + 1), ready.category_ids)
     entries = [entry | {"file_name": str(names[entry["image_id"] - 1])} for entry in entries]
@@ -77,22 +77,6 @@ def predict_objects(
         count = _draw(images.path(video), found, ready.label_names, min_score, pictures[video])
         files[pictures[video]] = f"{count} objects that score {min_score:g} or more"
     return PredictedObjects(files, len(entries), problem)
-
-
-def _unreadable(images: ImageList, tested: Tested, listed: Path) -> str:
-    """Write the list of images that could not be read, and say it; UserError where it is all of them."""
-    if not tested.unreadable:
-        listed.unlink(missing_ok=True)  # of an earlier prediction in this folder
-        return ""
-    write_csv(unreadable_table(tested.unreadable, images.names), listed)
-    first = tested.unreadable[0]
-    problem = (
-        f"{len(tested.unreadable)} of {len(images)} images could not be read, for example {first.path} ({first.cause}): "
-        f"see {listed}"
-    )
-    if len(tested.unreadable) == len(images):
-        raise UserError(problem)
-    return problem
 
 
 def _picture_files(images: ImageList, folder: Path) -> list[Path]:

@@ -13,6 +13,7 @@ from slowfast_mvit.batches import TrainPass, UnreadableVideo
 from slowfast_mvit.data.clips import SampleKey
 from slowfast_mvit.data.coco import CocoList
 from slowfast_mvit.data.coco_transforms import Placement, whole
+from slowfast_mvit.data.imagenet import ImageList
 from slowfast_mvit.data.images import BACKEND, read_image
 from slowfast_mvit.data.video import VideoError
 from slowfast_mvit.ops.randomness import sample_rng
@@ -93,9 +94,9 @@ class DetectionImages(Dataset[DetectionItem | UnreadableVideo]):
 
 
 class DetectionTestImages(Dataset[DetectionViews | UnreadableVideo]):
-    """Test images, each decoded once and resized to every short side."""
+    """Test images, annotated or not, each decoded once and resized to every short side."""
 
-    def __init__(self, images: CocoList, short_sides: Sequence[int], max_side: int) -> None:
+    def __init__(self, images: CocoList | ImageList, short_sides: Sequence[int], max_side: int) -> None:
         self.images = images
         self.short_sides = tuple(short_sides)
         self.max_side = max_side
@@ -113,13 +114,9 @@ class DetectionTestImages(Dataset[DetectionViews | UnreadableVideo]):
             image = _read(self.images, index)
         except VideoError as error:
             return UnreadableVideo(index, error.path, error.backend, error.cause)
-        return views_of_image(image, index, self.short_sides, self.max_side)
-
-
-def views_of_image(image: Image.Image, index: int, short_sides: Sequence[int], max_side: int) -> DetectionViews:
-    """An RGB image as a test sees it, once per short side."""
-    images = tuple(_pixels(whole(image.height, image.width, side, max_side), image) for side in short_sides)
-    return DetectionViews(index, images, image.height, image.width)
+        sides = [whole(image.height, image.width, side, self.max_side) for side in self.short_sides]
+        views = tuple(_pixels(placement, image) for placement in sides)
+        return DetectionViews(index, views, image.height, image.width)
 
 
 def boxes_around(masks: np.ndarray) -> np.ndarray:
@@ -156,14 +153,16 @@ def batch_of(images: Sequence[Tensor], indices: Sequence[int], objects: Sequence
     return DetectionBatch(frame, sizes, tuple(objects), torch.tensor(indices))
 
 
-def _read(images: CocoList, index: int) -> Image.Image:
-    """Image ``index`` the right way up, as its annotations are.
+def _read(images: CocoList | ImageList, index: int) -> Image.Image:
+    """Image ``index`` the right way up, as its annotations are and as cameras say it.
 
     Raises:
         VideoError: it cannot be read, or is of another size than the annotation file says.
     """
     path = images.path(index)
     image = read_image(path, upright=True)
+    if not isinstance(images, CocoList):
+        return image
     expected = int(images.widths[index]), int(images.heights[index])
     if image.size != expected:
         raise VideoError(path, BACKEND, f"it is {_times(image.size)}, and {images.source} says {_times(expected)}")

@@ -28,6 +28,22 @@ def opened(browser: Any, run: Path, **options: Any) -> Any:
     return page
 
 
+def by_tabs(page: Any) -> list[str]:
+    """Names of what the Tab key comes to, in turn, each with an outline that is seen."""
+    order = []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        name, outline = page.evaluate(
+            """() => { const e = document.activeElement; return [e === document.body ? "" :
+                e.ariaLabel || e.textContent.trim() || e.id, getComputedStyle(e).outlineWidth]; }"""
+        )
+        if not name:
+            break
+        assert outline == "3px", name
+        order.append(name)
+    return order
+
+
 def luminance(colour: str) -> float:
     """Relative luminance (WCAG 2.2) of ``rgb(r, g, b)``."""
     parts = [int(part) / 255 for part in colour.removeprefix("rgb(").removesuffix(")").split(",")]
@@ -146,18 +162,7 @@ def test_a_phone_need_not_scroll_sideways(
 
 
 def test_by_keyboard(browser: Any, finished_run: Path) -> None:
-    page = opened(browser, finished_run)
-    order = []
-    for _ in range(40):
-        page.keyboard.press("Tab")
-        name, outline = page.evaluate(
-            """() => { const e = document.activeElement; return [e === document.body ? "" :
-                e.ariaLabel || e.textContent.trim() || e.id, getComputedStyle(e).outlineWidth]; }"""
-        )
-        if not name:
-            break
-        assert outline == "3px", name
-        order.append(name)
+    order = by_tabs(opened(browser, finished_run))
     heads = ["What was run", "Training", "Accuracy", "Classes", "Confusions", "Clips"]
     after = ["The whole config", "Every epoch in numbers", "The other values of metrics.json"]
     assert order == [

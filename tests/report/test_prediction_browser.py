@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from slowfast_mvit.report.templates import NAME
-from tests.report.test_browser import NARROW, WIDE, beyond, contrast, inks, luminance, opened
+from tests.report.test_browser import NARROW, WIDE, beyond, by_tabs, contrast, inks, luminance, opened
 
 
 @pytest.mark.parametrize(
@@ -48,18 +48,7 @@ def test_bars_are_as_long_as_scores(browser: Any, predicted_clips: Path) -> None
 
 
 def test_by_keyboard(browser: Any, predicted_clips: Path) -> None:
-    page = opened(browser, predicted_clips)
-    order = []
-    for _ in range(40):
-        page.keyboard.press("Tab")
-        name, outline = page.evaluate(
-            """() => { const e = document.activeElement; return [e === document.body ? "" :
-                e.ariaLabel || e.textContent.trim() || e.id, getComputedStyle(e).outlineWidth]; }"""
-        )
-        if not name:
-            break
-        assert outline == "3px", name
-        order.append(name)
+    order = by_tabs(opened(browser, predicted_clips))
     names = [Path(video).name for video in pd.read_csv(predicted_clips / "videos.csv")["video"]]
     of_each = [
         word
