@@ -218,7 +218,8 @@ def attended(
     loader = DataLoader(
         Watched(roll, hanging), timeout=look_every, worker_init_fn=_leave_signals_to_the_main_process, **settings
     )
-    batches: Any = iter(loader)
+    with _signals_kept_back():
+        batches: Any = iter(loader)
     workers = batches._workers
     watch = _Watch(roll, timeout, look_every, workers)
     with ExitStack() as stack:
@@ -246,10 +247,24 @@ def attended(
             yield batch
 
 
+# A scheduler sends them to all processes of a job; the main one decides when its workers end.
+_FOR_THE_MAIN_PROCESS = (signal.SIGTERM, signal.SIGUSR1)
+
+
+@contextmanager
+def _signals_kept_back() -> Iterator[None]:
+    """The workers that are started meanwhile inherit it, so that none is hit before it can ignore a signal."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_THE_MAIN_PROCESS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _leave_signals_to_the_main_process(worker: int) -> None:
-    """A scheduler signals all processes of a job; the main one decides when its workers end."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    for number in _FOR_THE_MAIN_PROCESS:
+        signal.signal(number, signal.SIG_IGN)  # what has come is dropped
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _FOR_THE_MAIN_PROCESS)
 
 
 def _kill(workers: Sequence[BaseProcess]) -> None:
