@@ -34,8 +34,13 @@ class Measured:
 
     @property
     def memory_ratio(self) -> float | None:
-        """Our peak memory over the peer's."""
+        """Our peak memory over the peer's, each of the whole process."""
         return self.ours.peak_bytes / self.peer.peak_bytes if self.peer else None
+
+    @property
+    def work_memory_ratio(self) -> float | None:
+        """The same of what the work added to the process; None where the peer's added nothing."""
+        return self.ours.work_bytes / self.peer.work_bytes if self.peer and self.peer.work_bytes else None
 
     @property
     def rate(self) -> float:
@@ -75,11 +80,13 @@ HEADS = (
     "of the limit",
     "peak memory",
     "of the peer's",
+    "added by the work",
+    "of the peer's",
 )
 
 
 def table(measured: Sequence[Measured]) -> str:
-    """A Markdown table; times are medians, memory is that of the whole process."""
+    """A Markdown table; times are medians, memory is that of the whole process and what the work added to it."""
     lines = [HEADS, ["---"] * len(HEADS), *(_cells(entry) for entry in measured)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
@@ -97,6 +104,8 @@ def _cells(entry: Measured) -> list[str]:
         _form(entry.share_of_limit, "{:.0%}"),
         f"{ours.peak_bytes / 2**20:.0f} MiB",
         _form(entry.memory_ratio, "{:.2f}") + (f" (goal {row.memory_goal:g})" if row.memory_goal else ""),
+        f"{ours.work_bytes / 2**20:.0f} MiB",
+        _form(entry.work_memory_ratio, "{:.2f}"),
     ]
 
 
@@ -134,7 +143,12 @@ def as_json(measured: Sequence[Measured], threads: int) -> str:
     """Everything, run by run."""
     entries = []
     for entry in measured:
-        derived = {"ratio": entry.ratio, "memory_ratio": entry.memory_ratio, "share_of_limit": entry.share_of_limit}
+        derived = {
+            "ratio": entry.ratio,
+            "memory_ratio": entry.memory_ratio,
+            "work_memory_ratio": entry.work_memory_ratio,
+            "share_of_limit": entry.share_of_limit,
+        }
         sides = {
             name: asdict(timing) | {"median": timing.median}
             for name, timing in (("ours", entry.ours), ("peer", entry.peer), ("limit", entry.limit))

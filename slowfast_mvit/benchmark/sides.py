@@ -51,6 +51,11 @@ class Timing:
     idle_bytes: int
 
     @property
+    def work_bytes(self) -> int:
+        """The largest memory of the work: what came on top of Python, the libraries and the weights."""
+        return self.peak_bytes - self.idle_bytes
+
+    @property
     def median(self) -> float:
         """Seconds of the median run."""
         return statistics.median(self.seconds)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from slowfast_mvit.models.chunked import chunked_attention
-from slowfast_mvit.models.kernels import aligned_width, attention_kernel, linear
+from slowfast_mvit.models.kernels import aligned_width, attention_kernel, kv_together, linear
 from slowfast_mvit.models.layout import Architecture, Axes, BlockSpec, PoolSpec, pooled_grid
 from slowfast_mvit.models.normalise import stock
 from slowfast_mvit.models.pooling import (
@@ -22,6 +22,7 @@ from slowfast_mvit.models.pooling import (
     join_prefix,
     needed_tokens,
     pool_conv,
+    pool_skip,
     split_prefix,
 )
 from slowfast_mvit.models.projection import Linear, project
@@ -40,7 +41,7 @@ AXIS_NAMES = ("t", "h", "w")
 
 
 class Attended(NamedTuple):
-    """What the attention gives: tokens [B, prefix + prod(grid), dim_att], their grid, and the skip path's map, if asked for."""
+    """What the attention gives: tokens [B, prefix + prod(grid), dim_att], their grid, and the skip path's tokens, if asked."""
 
     tokens: Tensor
     grid: Axes
@@ -48,7 +49,7 @@ class Attended(NamedTuple):
 
 
 class Heads(NamedTuple):
-    """What is attended: queries [B, N, heads, D], keys and values [B, M, heads, D], their grids, and the skip path's map."""
+    """What is attended: queries [B, N, heads, D], keys and values [B, M, heads, D], their grids, and the skip path's tokens."""
 
     q: Tensor
     k: Tensor
@@ -73,6 +74,7 @@ class PoolingAttention(nn.Module):
         self.residual_pooling = arch.residual_pooling
         self.num_prefix = int(arch.cls_token)
         self.pools = (spec.pool_q, spec.pool_kv)
+        self.skip_pool = spec.pool_skip
         self.pool_mode = arch.pool_mode
         self.window = spec.window
         self.qkv = nn.Linear(spec.dim, 3 * spec.dim_att, bias=arch.qkv_bias)
@@ -93,14 +95,16 @@ class PoolingAttention(nn.Module):
             x: tokens [B, prefix + prod(grid), dim].
             grid: their extents.
             norm: of the tokens.
-            skip: another linear map that is wanted of the normalised tokens.
+            skip: the linear map of the normalised tokens by which the skip path widens; its result is pooled as that path is.
         """
         q, k, v, q_grid, k_grid, skipped = self.heads(x, grid, norm, skip)
         attend = self._attend if self.window is None else self._attend_locally
         out = attend(q, k, v, q_grid, k_grid)
         del k, v  # without gradients, nothing else holds them
         if self.residual_pooling:
-            out = torch.addcmul(out, q, self._is_patch(q)) if self.num_prefix else out + q
+            # Where no backward pass needs the attention's own result, in its place.
+            into = None if torch.is_grad_enabled() or torch.compiler.is_compiling() else out
+            out = torch.addcmul(out, q, self._is_patch(q), out=into) if self.num_prefix else torch.add(out, q, out=into)
         del q
         tokens = out.flatten(2)
         tokens = linear(tokens, self.proj.weight, self.proj.bias) if stock(self.proj) else self.proj(tokens)
@@ -112,23 +116,37 @@ class PoolingAttention(nn.Module):
         needed = None if pool_kv is None else needed_tokens(tuple(grid), pool_kv, self.num_prefix)
         rows, kv_grid, pool_kv = (None, tuple(grid), pool_kv) if needed is None else needed
         rows = None if rows is None else rows.to(x.device)
-        projected = self._project(x, norm, skip, rows)
+        kv_numbers = 2 * len(x) * prod(kv_grid) * self.proj.in_features
+        together = torch.compiler.is_compiling() or kv_together(x.device.type, kv_numbers)
+        kv_names = ("kv",) if together else ("k", "v")
+        projected = self._project(x, norm, skip, kv_names, rows)
+        # The widest first, while there is nothing beside it.
+        skipped = None if skip is None else pool_skip(next(projected), grid, self.skip_pool, self.num_prefix)
         (q,), q_grid = self._pool(next(projected), grid, "q", pool_q)
-        (k, v), k_grid = self._pool(next(projected), kv_grid, "kv", pool_kv)
-        return Heads(q, k, v, q_grid, k_grid, next(projected, None))
+        kv: tuple[Tensor, ...] = ()
+        for names in kv_names:
+            pooled, k_grid = self._pool(next(projected), kv_grid, names, pool_kv)
+            kv += pooled
+        return Heads(q, *kv, q_grid, k_grid, skipped)
 
-    def _project(self, x: Tensor, norm: nn.LayerNorm, skip: nn.Linear | None, rows: Tensor | None) -> Iterator[Tensor]:
-        """Queries [B, N, C], keys and values [B, M, 2 * C] of the tokens ``rows`` (None: all), and the skip path's map."""
-        C = self.proj.in_features
+    def _project(
+        self, x: Tensor, norm: nn.LayerNorm, skip: nn.Linear | None, kv_names: Sequence[str], rows: Tensor | None
+    ) -> Iterator[Tensor]:
+        """The skip path's map, if any, queries [B, N, C], keys and values [B, M, C or 2 * C] of the tokens ``rows`` (None: all)."""
+        sizes = [self.proj.in_features * len(names) for names in ("q", *kv_names)]
         if not stock(norm, self.qkv, skip):
             normed = norm(x)
-            q, kv = self.qkv(normed).split((C, 2 * C), dim=-1)
-            kv = kv if rows is None else kv.index_select(1, rows)
-            return iter((q, kv) if skip is None else (q, kv, skip(normed)))
-        weights, biases = self.qkv.weight.split((C, 2 * C)), _split(self.qkv.bias, C)
-        maps = [Linear(weights[0], biases[0]), Linear(weights[1], biases[1], rows)]
+            q, *kv = self.qkv(normed).split(sizes, dim=-1)
+            kv = kv if rows is None else [part.index_select(1, rows) for part in kv]
+            return iter((q, *kv) if skip is None else (skip(normed), q, *kv))
+        weights = self.qkv.weight.split(sizes)
+        biases = [None] * len(sizes) if self.qkv.bias is None else self.qkv.bias.split(sizes)
+        maps = [
+            Linear(weight, bias, rows if place else None)
+            for place, (weight, bias) in enumerate(zip(weights, biases, strict=True))
+        ]
         if skip is not None:
-            maps.append(Linear(skip.weight, skip.bias))
+            maps.insert(0, Linear(skip.weight, skip.bias))
         return project(x, norm, maps)
 
     def _is_patch(self, q: Tensor) -> Tensor:
@@ -166,7 +184,7 @@ class PoolingAttention(nn.Module):
         if not q_shift and counts[0] > 1 and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
             # Windows are copies of the tokens: those of a row of windows at a time, where no backward pass keeps them all.
             split = split_rows(q, q_grid, q_side), split_rows(k, k_grid, k_side), split_rows(v, k_grid, k_side)
-            return join_rows([self._attend_in_windows(*row) for row in zip(*split, strict=True)], q_grid)
+            return join_rows((self._attend_in_windows(*row) for row in zip(*split, strict=True)), q_grid, q_side)
         mask = None
         if q_shift:
             frames = prod(q_grid[:-2]), prod(k_grid[:-2])
@@ -228,9 +246,3 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
     # The fused kernels want values as wide as queries.
     return F.scaled_dot_product_attention(q, k, F.pad(v, (0, E - D)), attn_mask=mask, scale=1.0)[..., :D]
 
-
-def _split(bias: Tensor | None, C: int) -> tuple[Tensor | None, Tensor | None]:
-    if bias is None:
-        return None, None
-    of_queries, of_others = bias.split((C, 2 * C))
-    return of_queries, of_others

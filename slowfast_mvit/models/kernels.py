@@ -36,6 +36,11 @@ def samples_at_a_time(device: str, num_tokens: int, projected: int) -> int:
     return max(1, PROJECTED_AT_ONCE // max(1, num_tokens * projected)) if device == "cpu" else 2**31
 
 
+def kv_together(device: str, numbers: int) -> bool:
+    """Whether keys and values, of so many numbers before their pool, are projected and pooled together."""
+    return device != "cpu" or numbers <= PROJECTED_AT_ONCE
+
+
 class MlpPlan(NamedTuple):
     """How an MLP is computed: tokens at a time, and whether the hidden layer is kept for the backward pass."""
 

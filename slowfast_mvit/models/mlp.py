@@ -59,19 +59,19 @@ def mlp(
 
 def _forward(x: Tensor, eps: float, weights: _Weights, step: int) -> tuple[tuple[Tensor, ...], Tensor]:
     """The results, and the hidden layer of the last part."""
-    dtype = weights.weight1.dtype
-    results: list[list[Tensor]] = [[], []]
-    for part in x.flatten(0, 1).split(step):
+    dtype, tokens = weights.weight1.dtype, x.flatten(0, 1)
+    layers = [weights.weight2] if weights.weight_skip is None else [weights.weight2, weights.weight_skip]
+    # Each part is copied to its place while it is in the cache.
+    results = [] if len(tokens) <= step else [tokens.new_empty(len(tokens), len(w), dtype=dtype) for w in layers]
+    for place, part in enumerate(tokens.split(step)):
         normed = normalise(part, weights.gain, weights.shift, eps)[0].to(dtype)
         hidden = linear(normed, weights.weight1, weights.bias1)
-        results[0].append(linear(F.gelu(hidden), weights.weight2, weights.bias2))
+        made = [linear(F.gelu(hidden), weights.weight2, weights.bias2)]
         if weights.weight_skip is not None:
-            results[1].append(linear(normed, weights.weight_skip, weights.bias_skip))
-    return tuple(_join(parts).unflatten(0, x.shape[:2]) for parts in results if parts), hidden
-
-
-def _join(parts: Sequence[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
+            made.append(linear(normed, weights.weight_skip, weights.bias_skip))
+        for result, rows in zip(results, made, strict=False):
+            result[place * step :][: len(rows)] = rows
+    return tuple(result.unflatten(0, x.shape[:2]) for result in results or made), hidden
 
 
 class _Mlp(torch.autograd.Function):

@@ -83,6 +83,14 @@ def fixed_pool(tokens: Tensor, grid: Sequence[int], pool: PoolSpec, mode: str) -
     return _to_tokens(_FIXED_POOL[mode][len(grid)](volume, pool.kernel, stride=pool.stride, padding=padding))
 
 
+def pool_skip(tokens: Tensor, grid: Sequence[int], pool: PoolSpec | None, num_prefix: int) -> Tensor:
+    """Tokens [B, prefix + N, C] of the skip path on the grid that the queries are pooled to: their maxima."""
+    if pool is None:
+        return tokens
+    prefix, patches = split_prefix(tokens, num_prefix)
+    return join_prefix(prefix, fixed_pool(patches, grid, pool, "max"))
+
+
 def split_prefix(tokens: Tensor, num_prefix: int) -> tuple[Tensor | None, Tensor]:
     """Class token [B, 1, C] (or None) and patch tokens [B, N, C]."""
     if num_prefix == 0:

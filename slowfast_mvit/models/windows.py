@@ -5,7 +5,7 @@ all frames. A grid that the side does not divide is padded with zeros at the bot
 in the attention, as in detectron2's MViT.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import prod
 from typing import NamedTuple
 
@@ -60,10 +60,17 @@ def split_rows(tokens: Tensor, grid: Sequence[int], side: int) -> list[Tokens]:
     return [Tokens(part.flatten(1, 3), (*grid[:-2], *part.shape[2:4])) for part in volume.split(side, dim=2)]
 
 
-def join_rows(rows: Sequence[Tensor], grid: Sequence[int]) -> Tensor:
-    """The reverse of :func:`split_rows`."""
-    T, width = prod(grid[:-2]), grid[-1]
-    return torch.cat([row.unflatten(1, (T, -1, width)) for row in rows], dim=2).flatten(1, 3)
+def join_rows(rows: Iterable[Tensor], grid: Sequence[int], side: int) -> Tensor:
+    """The reverse of :func:`split_rows`; each row is put in its place before the next is asked for."""
+    T, (height, width) = prod(grid[:-2]), grid[-2:]
+    joined = None
+    for place, row in enumerate(rows):
+        volume = row.unflatten(1, (T, -1, width))
+        if joined is None:
+            joined = volume.new_empty(len(volume), T, height, *volume.shape[3:])
+        joined[:, :, place * side :][:, :, : volume.shape[2]] = volume
+    assert joined is not None, "a grid has a row"
+    return joined.flatten(1, 3)
 
 
 @cached_table(64)

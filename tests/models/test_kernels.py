@@ -10,6 +10,7 @@ from slowfast_mvit.models.kernels import (
     attention_kernel,
     conv_dtype,
     input_gradient,
+    kv_together,
     linear,
     linear_kernel,
     mlp_plan,
@@ -74,6 +75,14 @@ def test_a_linear_layer_is_the_same_by_either_kernel(shape, bias):
 )
 def test_plan_of_the_mlp(device, tokens, weight, needs_grad, plan):
     assert mlp_plan(device, tokens, weight, needs_grad=needs_grad) == plan
+
+
+@pytest.mark.parametrize(
+    ("device", "numbers", "together"),
+    [("cpu", 25088 * 9 // 16 * 192, True), ("cpu", 60800 * 2 * 192, False), ("cuda", 60800 * 2 * 192, True)],
+)
+def test_keys_and_values_are_made_together_or_apart(device, numbers, together):
+    assert kv_together(device, numbers) == together
 
 
 @pytest.mark.parametrize("many", [1, 10**6])

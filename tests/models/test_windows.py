@@ -50,7 +50,7 @@ def test_rows_of_windows_there_and_back(frames, height, width, side, heads):
     tokens = torch.randn(2, frames * height * width, heads, 3)
     rows = split_rows(tokens, grid, side)
     assert len(rows) == window_counts(grid, side)[0]
-    assert torch.equal(join_rows([row.tokens for row in rows], grid), tokens)
+    assert torch.equal(join_rows([row.tokens for row in rows], grid, side), tokens)
     apart = torch.cat([to_windows(row.tokens[:1], row.grid, side) for row in rows])
     assert torch.equal(apart, to_windows(tokens[:1], grid, side))
 
