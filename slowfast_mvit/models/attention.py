@@ -132,7 +132,7 @@ class PoolingAttention(nn.Module):
     def _project(
         self, x: Tensor, norm: nn.LayerNorm, skip: nn.Linear | None, kv_names: Sequence[str], rows: Tensor | None
     ) -> Iterator[Tensor]:
-        """The skip path's map, if any, queries [B, N, C], keys and values [B, M, C or 2 * C] of the tokens ``rows`` (None: all)."""
+        """The skip path's map, if any, queries [B, N, C], keys and values [B, M, C or 2 * C] of ``rows`` (None: all)."""
         sizes = [self.proj.in_features * len(names) for names in ("q", *kv_names)]
         if not stock(norm, self.qkv, skip):
             normed = norm(x)
@@ -245,4 +245,3 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
     D, E = v.shape[-1], q.shape[-1]
     # The fused kernels want values as wide as queries.
     return F.scaled_dot_product_attention(q, k, F.pad(v, (0, E - D)), attn_mask=mask, scale=1.0)[..., :D]
-

@@ -8,8 +8,9 @@ Letters: B batch, C channels; an extent is (H, W) or (T, H, W).
 """
 
 import itertools
+from collections.abc import Iterator
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -54,28 +55,71 @@ class _DepthwiseConv(torch.autograd.Function):
         return into_volume, into_weight, None, None
 
 
+class _Phase(NamedTuple):
+    """Every so many places of an axis: which of them, and how they come from the gradient of the output.
+
+    Attributes:
+        places: of the axis.
+        taps: of the kernel that meet them, in the order in which they meet the gradient.
+        padding: of the gradient, for their convolution.
+        kept: of its result.
+    """
+
+    places: slice
+    taps: list[int]
+    padding: int
+    kept: slice
+
+
+def _phases(extent: int, pooled: int, size: int, stride: int) -> Iterator[_Phase]:
+    """The phases of an axis of ``extent`` that a kernel of ``size`` has pooled to ``pooled``."""
+    for first in range(min(stride, extent)):
+        # Output i reads input stride * i + tap - size // 2: input stride * a + first meets output a + offset.
+        offsets = {
+            (first + size // 2 - tap) // stride: tap for tap in range(size) if (first + size // 2 - tap) % stride == 0
+        }
+        count, low, high = -(-(extent - first) // stride), min(offsets, default=0), max(offsets, default=0)
+        padding = max(0, -low, high + count - pooled)
+        taps = [offsets[offset] for offset in sorted(offsets)]
+        yield _Phase(slice(first, None, stride), taps, padding, slice(padding + low, padding + low + count))
+
+
 def _input_gradient(grad: Tensor, weight: Tensor, stride: Axes, volume: Tensor) -> Tensor:
-    turned, ones = weight.flip(*range(2, weight.dim())), (1,) * len(stride)
-    if prod(stride) == 1:
-        return _convolve(grad, turned, ones)
-    # One sample at a time, in one buffer: its zeros stay where they are.
-    spread = grad.new_zeros(volume[:1].movedim(1, -1).shape)
-    places = (slice(None), *(slice(None, None, step) for step in stride))
     into_volume = torch.empty_like(volume, dtype=grad.dtype)
-    for sample, into_sample in zip(grad.split(1), into_volume.split(1), strict=True):
-        spread[places] = sample.movedim(1, -1)
-        into_sample.copy_(_convolve(spread.movedim(-1, 1), turned, ones))
+    axes = [
+        list(_phases(*numbers))
+        for numbers in zip(volume.shape[2:], grad.shape[2:], weight.shape[2:], stride, strict=True)
+    ]
+    for phases in itertools.product(*axes):
+        kernel = weight
+        for axis, phase in enumerate(phases, start=2):
+            kernel = kernel.index_select(axis, torch.tensor(phase.taps, dtype=torch.int64))
+        place = into_volume[(..., *(phase.places for phase in phases))]
+        if not kernel.numel():  # a stride that steps over inputs
+            place.zero_()
+            continue
+        padding = [phase.padding for phase in phases]
+        made = _CONV[len(stride)](grad, kernel, padding=padding, groups=len(weight))
+        if len(axes) == sum(map(len, axes)):
+            return made
+        place.copy_(made[(..., *(phase.kept for phase in phases))])
     return into_volume
 
 
 def _kernel_gradient(grad: Tensor, volume: Tensor, stride: Axes, weight: Tensor) -> Tensor:
     kernel = weight.shape[2:]
+    if prod(stride) == 1 and all(extent >= size for extent, size in zip(grad.shape[2:], kernel, strict=True)):
+        padding, no = [size // 2 for size in kernel], (0,) * len(stride)
+        of_kernel = (False, True, False)
+        return torch.ops.aten.convolution_backward(
+            grad, volume, weight, None, stride, padding, stride, False, no, len(weight), of_kernel
+        )[1]
     grad, volume = grad.movedim(1, -1), volume.movedim(1, -1)  # [B, *extent, C]
     extent, extents = grad.shape[1:-1], tuple(zip(grad.shape[1:-1], volume.shape[1:-1], stride, strict=True))
     # A few rows of the first axis at a time, which stay in the cache for all places of the kernel.
     row = prod(extent[1:]) * grad.shape[-1]
     step = min(extent[0], max(1, _NUMBERS_AT_A_TIME // max(1, row)))
-    buffer = grad.new_empty(step * row)
+    buffer, ones = grad.new_empty(step * row), grad.new_ones(1, step * prod(extent[1:]))
     into_weight = grad.new_zeros(prod(kernel), grad.shape[-1])
     places = [
         (offsets, [_meeting(*axis, offset) for axis, offset in zip(extents, offsets, strict=True)])
@@ -94,7 +138,8 @@ def _kernel_gradient(grad: Tensor, volume: Tensor, stride: Axes, weight: Tensor)
             shape = (*map(len, ranges), grad.shape[-1])
             product = buffer[: prod(shape)].view(shape)
             torch.mul(volume[sample][inputs], grad[sample][outputs], out=product)
-            into_weight[place] += product.flatten(0, -2).sum(dim=0)
+            rows = product.flatten(0, -2)
+            into_weight[place] += torch.mm(ones[:, : len(rows)], rows)[0]
     return into_weight.t().reshape(weight.shape)
 
 

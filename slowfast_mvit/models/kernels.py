@@ -135,8 +135,9 @@ def weight_gradient(grad: Tensor, tokens: Tensor) -> Tensor:
 
 
 def bias_gradient(grad: Tensor) -> Tensor:
-    """Gradient [O] of a linear map's bias, from that of its result [N, O]; summed in float32 at least."""
-    return grad.sum(dim=0, dtype=torch.promote_types(grad.dtype, torch.float32))
+    """Gradient [O] of a linear map's bias, from that of its result [N, O]; summed in float32 at least, rounded once."""
+    # With dtype=float32, a CPU would write all of a bfloat16 gradient in float32 first: ten times as long.
+    return grad.sum(dim=0)
 
 
 class _Linear(torch.autograd.Function):

@@ -6,7 +6,7 @@ computing it again costs less than writing it and reading it back. So it is made
 Letters: B batch, N tokens, C channels, H hidden channels, O output channels.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
