@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from slowfast_mvit.models.chunked import chunked_attention
-from slowfast_mvit.models.kernels import aligned_width, attention_kernel, kv_together, linear
+from slowfast_mvit.models.kernels import aligned_width, attention_kernel, kv_together, linear, no_autocast
 from slowfast_mvit.models.layout import Architecture, Axes, BlockSpec, PoolSpec, pooled_grid
-from slowfast_mvit.models.normalise import stock
+from slowfast_mvit.models.normalise import as_precise, stock
 from slowfast_mvit.models.pooling import (
     conv_pool,
     fixed_pool,
@@ -116,18 +116,16 @@ class PoolingAttention(nn.Module):
         needed = None if pool_kv is None else needed_tokens(tuple(grid), pool_kv, self.num_prefix)
         rows, kv_grid, pool_kv = (None, tuple(grid), pool_kv) if needed is None else needed
         rows = None if rows is None else rows.to(x.device)
-        kv_numbers = 2 * len(x) * prod(kv_grid) * self.proj.in_features
+        kv_numbers = 2 * x.shape[0] * prod(kv_grid) * self.proj.in_features
         together = torch.compiler.is_compiling() or kv_together(x.device.type, kv_numbers)
         kv_names = ("kv",) if together else ("k", "v")
         projected = self._project(x, norm, skip, kv_names, rows)
         # The widest first, while there is nothing beside it.
         skipped = None if skip is None else pool_skip(next(projected), grid, self.skip_pool, self.num_prefix)
         (q,), q_grid = self._pool(next(projected), grid, "q", pool_q)
-        kv: tuple[Tensor, ...] = ()
-        for names in kv_names:
-            pooled, k_grid = self._pool(next(projected), kv_grid, names, pool_kv)
-            kv += pooled
-        return Heads(q, *kv, q_grid, k_grid, skipped)
+        k, v = (part for names in kv_names for part in self._pool(next(projected), kv_grid, names, pool_kv)[0])
+        k_grid = kv_grid if pool_kv is None else pooled_grid(kv_grid, pool_kv)
+        return Heads(q, k, v, q_grid, k_grid, skipped)
 
     def _project(
         self, x: Tensor, norm: nn.LayerNorm, skip: nn.Linear | None, kv_names: Sequence[str], rows: Tensor | None
@@ -171,8 +169,11 @@ class PoolingAttention(nn.Module):
             return join_prefix(prefix, tokens).unflatten(-1, (len(names), self.num_heads, -1)).unbind(2)
         tokens = conv_pool(tokens, grid, [self.get_parameter(f"pool_{name}.weight") for name in names], pool)
         heads = join_prefix(prefix, tokens).unflatten(-1, (len(names), self.num_heads, -1)).unbind(2)
-        norms = [self.get_submodule(f"norm_{name}") for name in names]
-        return tuple(norm(part.to(norm.weight.dtype)).to(x.dtype) for norm, part in zip(norms, heads, strict=True))
+        norms = [(self.get_submodule(f"norm_{name}"), self.get_parameter(f"norm_{name}.weight")) for name in names]
+        with no_autocast(x.device.type):
+            return tuple(
+                norm(as_precise(part, gain)).to(x.dtype) for (norm, gain), part in zip(norms, heads, strict=True)
+            )
 
     def _attend_locally(self, q: Tensor, k: Tensor, v: Tensor, q_grid: Axes, k_grid: Axes) -> Tensor:
         """:meth:`_attend` inside each window of the grid."""

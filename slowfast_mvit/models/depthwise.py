@@ -1,8 +1,8 @@
 """Depthwise convolution of a channels-last volume with a backward pass of our own for the CPU.
 
-oneDNN's backward pass of it takes ten times as long as its forward pass. The gradient of the input is itself a depthwise
-convolution, of the output's gradient spread out by the stride with the kernel turned round; that of the kernel is a product and
-a sum for each of its places.
+oneDNN's backward pass of it takes ten times as long as its forward pass. The gradient of the input is made of depthwise
+convolutions of the output's gradient, one for all inputs that meet the same places of the kernel. That of the kernel is a
+product and a sum for each of its places; with a stride of 1, oneDNN's is as fast.
 
 Letters: B batch, C channels; an extent is (H, W) or (T, H, W).
 """
@@ -17,21 +17,24 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from slowfast_mvit.models.kernels import conv_dtype
 from slowfast_mvit.models.layout import Axes
 
 _CONV = {2: F.conv2d, 3: F.conv3d}
 _NUMBERS_AT_A_TIME = 2**20  # of a product that is to be summed: 4 MiB in float32, which stay in the cache
 
 
-def depthwise_conv(volume: Tensor, weight: Tensor, stride: Axes, dtype: torch.dtype) -> Tensor:
+def depthwise_conv(volume: Tensor, weight: Tensor, stride: Axes) -> Tensor:
     """Volume [B, C, *extent] by kernels [C, 1, *kernel] of odd sizes, padded by half a kernel -> [B, C, *extent'].
 
-    Computed in ``dtype``, which the result has.
+    Computed in the volume's precision; the gradient of the kernels, a sum over all places, in float32 at least.
     """
     needs_grad = torch.is_grad_enabled() and (volume.requires_grad or weight.requires_grad)
-    if volume.device.type != "cpu" or not needs_grad or torch.compiler.is_compiling():
-        return _convolve(volume.to(dtype), weight.to(dtype), stride)
-    return _DepthwiseConv.apply(volume, weight, stride, dtype)
+    device = volume.device.type
+    if device == "cpu" and needs_grad and not torch.compiler.is_compiling():
+        return _DepthwiseConv.apply(volume, weight, stride)
+    dtype = conv_dtype(device, volume.dtype, needs_grad=needs_grad)
+    return _convolve(volume.to(dtype), weight.to(dtype), stride).to(volume.dtype)
 
 
 def _convolve(volume: Tensor, weight: Tensor, stride: Axes) -> Tensor:
@@ -41,18 +44,23 @@ def _convolve(volume: Tensor, weight: Tensor, stride: Axes) -> Tensor:
 
 class _DepthwiseConv(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, volume: Tensor, weight: Tensor, stride: Axes, dtype: torch.dtype) -> Tensor:
-        ctx.save_for_backward(volume, weight)  # in their own precision, which may take half the memory
+    def forward(ctx: Any, volume: Tensor, weight: Tensor, stride: Axes) -> Tensor:
+        ctx.save_for_backward(volume, weight)
         ctx.stride = stride
-        return _convolve(volume.to(dtype), weight.to(dtype), stride)
+        return _convolve(volume, weight.to(volume.dtype), stride)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        volume, weight = (tensor.to(grad.dtype) for tensor in ctx.saved_tensors)
-        into_volume = _input_gradient(grad, weight, ctx.stride, volume) if ctx.needs_input_grad[0] else None
-        into_weight = _kernel_gradient(grad, volume, ctx.stride, weight) if ctx.needs_input_grad[1] else None
-        return into_volume, into_weight, None, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        volume, weight = ctx.saved_tensors
+        into_volume = (
+            _input_gradient(grad, weight.to(grad.dtype), ctx.stride, volume) if ctx.needs_input_grad[0] else None
+        )
+        into_weight = None
+        if ctx.needs_input_grad[1]:
+            precise = torch.promote_types(grad.dtype, torch.float32)
+            into_weight = _kernel_gradient(grad.to(precise), volume.to(precise), ctx.stride, weight).to(weight.dtype)
+        return into_volume, into_weight, None
 
 
 class _Phase(NamedTuple):
@@ -94,15 +102,15 @@ def _input_gradient(grad: Tensor, weight: Tensor, stride: Axes, volume: Tensor) 
         kernel = weight
         for axis, phase in enumerate(phases, start=2):
             kernel = kernel.index_select(axis, torch.tensor(phase.taps, dtype=torch.int64))
-        place = into_volume[(..., *(phase.places for phase in phases))]
+        place = into_volume[:, :, *(phase.places for phase in phases)]
         if not kernel.numel():  # a stride that steps over inputs
             place.zero_()
             continue
         padding = [phase.padding for phase in phases]
         made = _CONV[len(stride)](grad, kernel, padding=padding, groups=len(weight))
-        if len(axes) == sum(map(len, axes)):
+        if all(len(axis) == 1 for axis in axes):  # it is the whole
             return made
-        place.copy_(made[(..., *(phase.kept for phase in phases))])
+        place.copy_(made[:, :, *(phase.kept for phase in phases)])
     return into_volume
 
 
@@ -112,7 +120,7 @@ def _kernel_gradient(grad: Tensor, volume: Tensor, stride: Axes, weight: Tensor)
         padding, no = [size // 2 for size in kernel], (0,) * len(stride)
         of_kernel = (False, True, False)
         return torch.ops.aten.convolution_backward(
-            grad, volume, weight, None, stride, padding, stride, False, no, len(weight), of_kernel
+            grad, volume, weight.to(grad.dtype), None, stride, padding, stride, False, no, len(weight), of_kernel
         )[1]
     grad, volume = grad.movedim(1, -1), volume.movedim(1, -1)  # [B, *extent, C]
     extent, extents = grad.shape[1:-1], tuple(zip(grad.shape[1:-1], volume.shape[1:-1], stride, strict=True))

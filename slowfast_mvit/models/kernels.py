@@ -75,9 +75,9 @@ def linear_kernel(device: str, dtype: torch.dtype) -> str:
 
 
 def conv_dtype(device: str, dtype: torch.dtype, *, needs_grad: bool) -> torch.dtype:
-    """Precision of the convolutions, of the stem and of the pools, for an input of ``dtype``."""
-    # On a CPU the backward pass of a depthwise convolution in bfloat16 is five times slower than in float32; and where the
-    # input has fewer frames than the kernel, oneDNN leaves parts of the kernel's gradient unset (torch 2.14).
+    """Precision of a convolution with torch's own backward pass, for an input of ``dtype``."""
+    # On a CPU, that of a depthwise convolution in bfloat16 is five times slower than in float32; and where the input has fewer
+    # frames than the kernel, oneDNN leaves parts of the kernel's gradient unset (torch 2.14).
     return torch.float32 if device == "cpu" and needs_grad and dtype in (torch.bfloat16, torch.float16) else dtype
 
 

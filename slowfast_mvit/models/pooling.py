@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from slowfast_mvit.models.depthwise import depthwise_conv
-from slowfast_mvit.models.kernels import conv_dtype, no_autocast
+from slowfast_mvit.models.kernels import no_autocast
 from slowfast_mvit.models.layout import Axes, PoolSpec
 from slowfast_mvit.ops.caching import cached_table
 
@@ -44,10 +44,8 @@ def conv_pool(tokens: Tensor, grid: Sequence[int], kernels: Sequence[Tensor], po
     C = tokens.shape[-1]
     heads = C // (len(kernels) * kernels[0].shape[0])
     weight = torch.cat([kernel for kernel in kernels for _ in range(heads)])
-    needs_grad = torch.is_grad_enabled() and (tokens.requires_grad or weight.requires_grad)
-    dtype = conv_dtype(tokens.device.type, tokens.dtype, needs_grad=needs_grad)
     with no_autocast(tokens.device.type):
-        volume = depthwise_conv(_to_volume(tokens, grid), weight, pool.stride, dtype)
+        volume = depthwise_conv(_to_volume(tokens, grid), weight, pool.stride)
     return _to_tokens(volume)
 
 

@@ -60,7 +60,7 @@ def test_a_side_that_fails_is_named():
 
 
 def timing(name, *seconds, peak=100):
-    return Timing(name, seconds, peak_bytes=peak * 2**20, idle_bytes=0)
+    return Timing(name, seconds, peak_bytes=peak * 2**20, idle_bytes=25 * 2**20)
 
 
 def test_the_table_by_hand():
@@ -69,7 +69,8 @@ def test_the_table_by_hand():
     measured = Measured(row, timing("ours", 0.03, 0.02, 0.01), timing("peer", 0.05, peak=200), timing("limit", 0.5))
     assert measured.ratio == pytest.approx(2.5) and measured.memory_ratio == 0.5
     line = table([measured]).splitlines()[2]
-    cells = ["work", "20 ms", "50 ms (peer)", "2.50", "1.5", "400", "200", "73%", "100 MiB", "0.50 (goal 0.75)"]
+    cells = ["work", "20 ms", "50 ms (peer)", "2.50", "1.5", "400", "200", "73%"]
+    cells += ["100 MiB", "0.50 (goal 0.75)", "75 MiB", "0.43"]
     assert [cell.strip() for cell in line.strip("|").split("|")] == cells
     (entry,) = json.loads(as_json([measured], 2))["rows"]
     assert entry["ours"]["seconds"] == [0.03, 0.02, 0.01] and entry["ours"]["median"] == 0.02
