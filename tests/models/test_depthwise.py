@@ -6,7 +6,6 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slowfast_mvit.models import depthwise
 from slowfast_mvit.models.depthwise import depthwise_conv
 
 extent = st.integers(1, 9)
@@ -47,12 +46,6 @@ def test_volumes(size, stride, kernels):
 @given(st.tuples(extent, extent), st.tuples(step, step), st.tuples(kernel, kernel))
 def test_pictures(size, stride, kernels):
     assert_same(*both(torch.randn(2, *size, 4).movedim(-1, 1), torch.randn(4, 1, *kernels), stride))
-
-
-@pytest.mark.parametrize("at_a_time", [1, 100, 2**20])
-def test_the_sum_does_not_depend_on_how_many_rows_are_taken_at_a_time(monkeypatch, at_a_time):
-    monkeypatch.setattr(depthwise, "_NUMBERS_AT_A_TIME", at_a_time)
-    assert_same(*both(torch.randn(2, 7, 6, 5, 4).movedim(-1, 1), torch.randn(4, 1, 3, 3, 3), (2, 1, 2)))
 
 
 def test_only_what_is_asked_for():
