@@ -42,7 +42,7 @@ class Timing:
         name: of the side.
         seconds: of each counted run, in order.
         peak_bytes: the largest memory of its process, work and libraries together.
-        idle_bytes: its memory when it was made and had not run.
+        idle_bytes: the largest until it was made and had not run.
     """
 
     name: str

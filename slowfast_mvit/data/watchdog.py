@@ -253,7 +253,10 @@ _FOR_THE_MAIN_PROCESS = (signal.SIGTERM, signal.SIGUSR1)
 
 @contextmanager
 def _signals_kept_back() -> Iterator[None]:
-    """The workers that are started meanwhile inherit it, so that none is hit before it can ignore a signal."""
+    """Workers that are forked meanwhile inherit it, so that none is hit before it ignores them.
+
+    So do the loader's threads; signals are the main thread's.
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_THE_MAIN_PROCESS)
     try:
         yield
@@ -264,7 +267,6 @@ def _signals_kept_back() -> Iterator[None]:
 def _leave_signals_to_the_main_process(worker: int) -> None:
     for number in _FOR_THE_MAIN_PROCESS:
         signal.signal(number, signal.SIG_IGN)  # what has come is dropped
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _FOR_THE_MAIN_PROCESS)
 
 
 def _kill(workers: Sequence[BaseProcess]) -> None:

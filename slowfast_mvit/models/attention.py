@@ -22,7 +22,7 @@ from slowfast_mvit.models.pooling import (
     join_prefix,
     needed_tokens,
     pool_conv,
-    pool_skip,
+    pooled_skip,
     split_prefix,
 )
 from slowfast_mvit.models.projection import Linear, project
@@ -74,7 +74,7 @@ class PoolingAttention(nn.Module):
         self.residual_pooling = arch.residual_pooling
         self.num_prefix = int(arch.cls_token)
         self.pools = (spec.pool_q, spec.pool_kv)
-        self.skip_pool = spec.pool_skip
+        self.pool_skip = spec.pool_skip
         self.pool_mode = arch.pool_mode
         self.window = spec.window
         self.qkv = nn.Linear(spec.dim, 3 * spec.dim_att, bias=arch.qkv_bias)
@@ -102,9 +102,7 @@ class PoolingAttention(nn.Module):
         out = attend(q, k, v, q_grid, k_grid)
         del k, v  # without gradients, nothing else holds them
         if self.residual_pooling:
-            # Where no backward pass needs the attention's own result, in its place.
-            into = None if torch.is_grad_enabled() or torch.compiler.is_compiling() else out
-            out = torch.addcmul(out, q, self._is_patch(q), out=into) if self.num_prefix else torch.add(out, q, out=into)
+            out = torch.addcmul(out, q, self._is_patch(q)) if self.num_prefix else out + q
         del q
         tokens = out.flatten(2)
         tokens = linear(tokens, self.proj.weight, self.proj.bias) if stock(self.proj) else self.proj(tokens)
@@ -121,7 +119,7 @@ class PoolingAttention(nn.Module):
         kv_names = ("kv",) if together else ("k", "v")
         projected = self._project(x, norm, skip, kv_names, rows)
         # The widest first, while there is nothing beside it.
-        skipped = None if skip is None else pool_skip(next(projected), grid, self.skip_pool, self.num_prefix)
+        skipped = None if skip is None else pooled_skip(next(projected), grid, self.pool_skip, self.num_prefix)
         (q,), q_grid = self._pool(next(projected), grid, "q", pool_q)
         k, v = (part for names in kv_names for part in self._pool(next(projected), kv_grid, names, pool_kv)[0])
         k_grid = kv_grid if pool_kv is None else pooled_grid(kv_grid, pool_kv)
@@ -169,11 +167,8 @@ class PoolingAttention(nn.Module):
             return join_prefix(prefix, tokens).unflatten(-1, (len(names), self.num_heads, -1)).unbind(2)
         tokens = conv_pool(tokens, grid, [self.get_parameter(f"pool_{name}.weight") for name in names], pool)
         heads = join_prefix(prefix, tokens).unflatten(-1, (len(names), self.num_heads, -1)).unbind(2)
-        norms = [(self.get_submodule(f"norm_{name}"), self.get_parameter(f"norm_{name}.weight")) for name in names]
-        with no_autocast(x.device.type):
-            return tuple(
-                norm(as_precise(part, gain)).to(x.dtype) for (norm, gain), part in zip(norms, heads, strict=True)
-            )
+        norms = [self.get_submodule(f"norm_{name}") for name in names]
+        return tuple(_normalised(part, norm) for norm, part in zip(norms, heads, strict=True))
 
     def _attend_locally(self, q: Tensor, k: Tensor, v: Tensor, q_grid: Axes, k_grid: Axes) -> Tensor:
         """:meth:`_attend` inside each window of the grid."""
@@ -236,6 +231,16 @@ class PoolingAttention(nn.Module):
             q = torch.cat((q, terms.to(q.dtype)), dim=-1)
             k = torch.cat((k, codes[:, None].expand(*k.shape[:3], -1)), dim=-1)
         return q, k
+
+
+def _normalised(heads: Tensor, norm: nn.Module) -> Tensor:
+    """Pooled heads after their norm, in their own precision."""
+    gain = norm.weight
+    assert isinstance(gain, Tensor)
+    if not stock(norm):
+        return norm(heads.to(gain.dtype)).to(heads.dtype)
+    with no_autocast(heads.device.type):  # which would write all of them in float32
+        return norm(as_precise(heads, gain)).to(heads.dtype)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -11,7 +11,7 @@ from slowfast_mvit.models.ablations import attention_of
 from slowfast_mvit.models.kernels import samples_at_a_time
 from slowfast_mvit.models.layout import Architecture, Axes, BlockSpec
 from slowfast_mvit.models.mlp import mlp
-from slowfast_mvit.models.pooling import pool_skip
+from slowfast_mvit.models.pooling import pooled_skip
 
 LAYER_NORM_EPS = 1e-6
 
@@ -51,7 +51,7 @@ class MultiscaleBlock(nn.Module):
     def _forward(self, x: Tensor, grid: Sequence[int]) -> tuple[Tensor, Axes]:
         attended, q_grid, skip = self.attn(x, grid, self.norm1, self.proj if self.widens_in_attention else None)
         if skip is None:
-            skip = pool_skip(x, grid, self.spec.pool_skip, self.num_prefix)
+            skip = pooled_skip(x, grid, self.spec.pool_skip, self.num_prefix)
         x = skip + self.drop_path(attended)
         out, *skips = mlp(x, self.norm2, self.mlp.fc1, self.mlp.fc2, self.proj if self.widens_in_mlp else None)
         return (skips[0] if skips else x) + self.drop_path(out), q_grid

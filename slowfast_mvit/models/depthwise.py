@@ -25,7 +25,8 @@ _CONV = {2: F.conv2d, 3: F.conv3d}
 def depthwise_conv(volume: Tensor, weight: Tensor, stride: Axes) -> Tensor:
     """Volume [B, C, *extent] by kernels [C, 1, *kernel] of odd sizes, padded by half a kernel -> [B, C, *extent'].
 
-    Computed in the volume's precision; the gradient of the kernels, a sum over all places, in float32 at least.
+    The result has the volume's precision. On a CPU, the gradient of the kernels, a sum over all places, is made in float32 at
+    least.
     """
     needs_grad = torch.is_grad_enabled() and (volume.requires_grad or weight.requires_grad)
     device = volume.device.type
@@ -56,7 +57,7 @@ class _DepthwiseConv(torch.autograd.Function):
         )
         into_weight = None
         if ctx.needs_input_grad[1]:
-            into_weight = _kernel_gradient(grad, volume, ctx.stride, weight).to(weight.dtype)
+            into_weight = _kernel_gradient(grad, volume, ctx.stride, weight)
         return into_volume, into_weight, None
 
 
@@ -90,11 +91,10 @@ def _phases(extent: int, pooled: int, size: int, stride: int) -> Iterator[_Phase
 
 
 def _input_gradient(grad: Tensor, weight: Tensor, stride: Axes, volume: Tensor) -> Tensor:
-    into_volume = torch.empty_like(volume, dtype=grad.dtype)
-    axes = [
-        list(_phases(*numbers))
-        for numbers in zip(volume.shape[2:], grad.shape[2:], weight.shape[2:], stride, strict=True)
-    ]
+    numbers = zip(volume.shape[2:], grad.shape[2:], weight.shape[2:], stride, strict=True)
+    axes = [list(_phases(*axis)) for axis in numbers]
+    whole = all(len(axis) == 1 for axis in axes)
+    into_volume = volume if whole else torch.empty_like(volume, dtype=grad.dtype)
     for phases in itertools.product(*axes):
         kernel = weight
         for axis, phase in enumerate(phases, start=2):
@@ -105,7 +105,7 @@ def _input_gradient(grad: Tensor, weight: Tensor, stride: Axes, volume: Tensor) 
             continue
         padding = [phase.padding for phase in phases]
         made = _CONV[len(stride)](grad, kernel, padding=padding, groups=len(weight))
-        if all(len(axis) == 1 for axis in axes):  # it is the whole
+        if whole:
             return made
         place.copy_(made[:, :, *(phase.kept for phase in phases)])
     return into_volume

@@ -24,7 +24,7 @@ NARROW = 192
 MANY_TOKENS = 1024
 
 
-# Numbers that a block projects its input to, for as many samples as are computed together: 20 MiB in float32. The allocator
+# Numbers that a block projects its input to at once, of samples and of keys and values: 20 MiB in float32. The allocator
 # hands larger tensors back to the system, which clears their pages anew each time, and a cache holds none of them.
 PROJECTED_AT_ONCE = 5 * 2**20
 
@@ -38,6 +38,8 @@ def samples_at_a_time(device: str, num_tokens: int, projected: int) -> int:
 
 def kv_together(device: str, numbers: int) -> bool:
     """Whether keys and values, of so many numbers before their pool, are projected and pooled together."""
+    # An image of 800 x 1216 in the backbone of detectors: made apart, its tensors take 159 MiB at most instead of 223, and the
+    # pass as long. On a GPU, two calls in one.
     return device != "cpu" or numbers <= PROJECTED_AT_ONCE
 
 
@@ -135,8 +137,9 @@ def weight_gradient(grad: Tensor, tokens: Tensor) -> Tensor:
 
 
 def bias_gradient(grad: Tensor) -> Tensor:
-    """Gradient [O] of a linear map's bias, from that of its result [N, O]; summed in float32 at least, rounded once."""
-    # With dtype=float32, a CPU would write all of a bfloat16 gradient in float32 first: ten times as long.
+    """Gradient [O] of a linear map's bias, from that of its result [N, O] and in its precision; torch adds in float32."""
+    # With dtype=float32, a CPU writes all of a bfloat16 gradient in float32 first. On an Intel Xeon, 3,138 tokens of 1,536
+    # channels: 4.7 ms instead of 0.4.
     return grad.sum(dim=0)
 
 

@@ -69,8 +69,9 @@ def _forward(x: Tensor, eps: float, weights: _Weights, step: int) -> tuple[tuple
         made = [linear(F.gelu(hidden), weights.weight2, weights.bias2)]
         if weights.weight_skip is not None:
             made.append(linear(normed, weights.weight_skip, weights.bias_skip))
-        for result, rows in zip(results, made, strict=False):
-            result[place * step :][: len(rows)] = rows
+        if results:
+            for result, rows in zip(results, made, strict=True):
+                result[place * step :][: len(rows)] = rows
     return tuple(result.unflatten(0, x.shape[:2]) for result in results or made), hidden
 
 

@@ -81,7 +81,7 @@ def fixed_pool(tokens: Tensor, grid: Sequence[int], pool: PoolSpec, mode: str) -
     return _to_tokens(_FIXED_POOL[mode][len(grid)](volume, pool.kernel, stride=pool.stride, padding=padding))
 
 
-def pool_skip(tokens: Tensor, grid: Sequence[int], pool: PoolSpec | None, num_prefix: int) -> Tensor:
+def pooled_skip(tokens: Tensor, grid: Sequence[int], pool: PoolSpec | None, num_prefix: int) -> Tensor:
     """Tokens [B, prefix + N, C] of the skip path on the grid that the queries are pooled to: their maxima."""
     if pool is None:
         return tokens

@@ -69,6 +69,7 @@ def join_rows(rows: Iterable[Tensor], grid: Sequence[int], side: int) -> Tensor:
         if joined is None:
             joined = volume.new_empty(len(volume), T, height, *volume.shape[3:])
         joined[:, :, place * side :][:, :, : volume.shape[2]] = volume
+        del row, volume  # before the next is made
     assert joined is not None, "a grid has a row"
     return joined.flatten(1, 3)
 

@@ -266,10 +266,11 @@ def test_a_worker_that_is_still_starting_leaves_them_too(monkeypatch):
     set_up = watchdog._leave_signals_to_the_main_process
 
     def slowly(worker):
-        time.sleep(0.5 * worker)
+        time.sleep(worker)
         set_up(worker)
 
     monkeypatch.setattr(watchdog, "_leave_signals_to_the_main_process", slowly)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
     stream = passes(Numbers(), timeout=60.0, num_epochs=2)
     shown = [next(stream)]  # of worker 0, while worker 1 is asleep
     for child in active_children():
@@ -277,7 +278,7 @@ def test_a_worker_that_is_still_starting_leaves_them_too(monkeypatch):
         os.kill(child.pid, signal.SIGUSR1)
     shown += list(stream)
     assert len(shown) == 2 * 5
-    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+    assert signal.pthread_sigmask(signal.SIG_SETMASK, before) == {*before, signal.SIGUSR2}
 
 
 def test_the_roll_is_shared_and_exact():

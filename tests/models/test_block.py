@@ -123,18 +123,24 @@ def test_the_first_block_drops_nothing():
 
 
 @pytest.mark.parametrize("name", ["video", "video, expansion in the MLP", "image"])
-@pytest.mark.parametrize("index", [1, 3])
+@pytest.mark.parametrize("index", [0, 1, 3])
 @pytest.mark.parametrize("numbers", [1, 10**9])
 def test_a_block_takes_few_samples_or_all_together(monkeypatch, name, index, numbers):
+    """And so keys and values. The pools of block 0 step over tokens."""
     arch = CASES[name]
-    calls = []
+    calls, pooled = [], []
     block, x, grid = make_block(arch, index, batch=3)
     state = leaves(block)
     forward = block._forward
     monkeypatch.setattr(kernels, "PROJECTED_AT_ONCE", numbers)
+    pool = block.attn._pool
     monkeypatch.setattr(block, "_forward", lambda part, grid: calls.append(len(part)) or forward(part, grid))
+    monkeypatch.setattr(
+        block.attn, "_pool", lambda x, grid, names, pools: pooled.append(names) or pool(x, grid, names, pools)
+    )
     actual, actual_grid = block(x, grid)
     assert calls == ([1, 1, 1] if numbers == 1 else [3])
+    assert pooled == (["q", "k", "v"] * 3 if numbers == 1 else ["q", "kv"])
     expected, expected_grid = plain(arch, index, x, grid, state)
     assert actual_grid == expected_grid
     torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
@@ -168,6 +174,41 @@ def test_layers_with_hooks_are_called(layer, training):
     actual, _ = block(x, grid)
     assert heard == [layer]
     torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_keys_and_values_apart_of_a_layer_with_a_hook(monkeypatch, index):
+    block, x, grid = make_block(VIDEO, index, batch=1)
+    expected, _ = block(x, grid)
+    monkeypatch.setattr(kernels, "PROJECTED_AT_ONCE", 1)
+    heard = []
+    block.attn.qkv.register_forward_hook(lambda module, inputs, out: heard.append(out.shape))
+    actual, _ = block(x, grid)
+    assert len(heard) == 1
+    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_norm_of_pooled_heads_that_is_replaced(monkeypatch):
+    """An adapter meets heads in its own precision, with autocast on."""
+
+    class Adapted(nn.Module):
+        def __init__(self, norm):
+            super().__init__()
+            self.norm, self.more, self.weight = norm, nn.Linear(norm.weight.numel(), norm.weight.numel()), norm.weight
+
+        def forward(self, heads):
+            seen.append((heads.dtype, torch.is_autocast_enabled("cpu")))
+            return self.norm(heads) + 0 * self.more(heads)
+
+    block, x, grid = make_block(VIDEO, 1)
+    seen = []
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        expected, _ = block(x, grid)
+        block.attn.norm_q = Adapted(block.attn.norm_q)
+        actual, _ = block(x, grid)
+    assert seen == [(torch.float32, True)]
+    assert actual.dtype == expected.dtype
+    torch.testing.assert_close(actual, expected, rtol=0.05, atol=0.05)
 
 
 @pytest.mark.parametrize(

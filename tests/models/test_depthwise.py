@@ -55,18 +55,19 @@ def test_only_what_is_asked_for():
     assert volume.grad is None and weight.grad is not None
 
 
-@pytest.mark.parametrize("stride", [(1, 1, 1), (1, 2, 2)])
+@pytest.mark.parametrize("stride", [(1, 1, 1), (1, 2, 2), (1, 1), (2, 2)])
 @pytest.mark.parametrize("frames", [2, 8])
 def test_bfloat16_sums_in_float32(frames, stride):
     """Fewer frames than the kernel has, too, where oneDNN's own backward pass in bfloat16 leaves numbers unset."""
-    volume = torch.randn(2, frames, 24, 24, 4).movedim(-1, 1).bfloat16().requires_grad_()
-    weight = torch.randn(4, 1, 3, 3, 3, requires_grad=True)
+    extent = (frames, 24, 24)[-len(stride) :]
+    volume = torch.randn(2, *extent, 4).movedim(-1, 1).bfloat16().requires_grad_()
+    weight = torch.randn(4, 1, *[3] * len(stride), requires_grad=True)
     out = depthwise_conv(volume, weight, stride)
     grad = torch.randn(out.shape).bfloat16()
     into_volume, into_weight = torch.autograd.grad(out, (volume, weight), grad)
     assert (out.dtype, into_volume.dtype, into_weight.dtype) == (torch.bfloat16, torch.bfloat16, torch.float32)
     exact = [x.detach().bfloat16().double().requires_grad_() for x in (volume, weight)]
-    expected = F.conv3d(*exact, stride=stride, padding=1, groups=4)
+    expected = (F.conv2d if len(stride) == 2 else F.conv3d)(*exact, stride=stride, padding=1, groups=4)
     of_volume, of_weight = torch.autograd.grad(expected, exact, grad.double())
     torch.testing.assert_close(out.double(), expected, rtol=2**-7, atol=2**-7)
     torch.testing.assert_close(into_volume.double(), of_volume, rtol=2**-7, atol=2**-7)

@@ -7,6 +7,7 @@ from torch import nn
 from torch._subclasses import FakeTensorMode
 
 from slowfast_mvit.build.model import create_model, list_models
+from slowfast_mvit.models.attention import _normalised
 from slowfast_mvit.models.layout import plan_blocks
 from slowfast_mvit.models.mlp import _Mlp, mlp
 from slowfast_mvit.models.mvit import MViT
@@ -50,6 +51,12 @@ def test_half_precision_tokens_and_float32_weights_on_a_gpu(monkeypatch, name):
         for tensor, grad in zip(inputs, grads, strict=True):
             if isinstance(tensor, torch.Tensor):
                 assert grad is not None and grad.shape == tensor.shape
+
+
+def test_half_precision_heads_meet_their_norm_on_a_gpu():
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        heads = torch.empty(2, 5, 3, 8, device="cuda", dtype=torch.bfloat16)
+        assert _normalised(heads, nn.LayerNorm(8, device="cuda")).dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("name", [name for name in list_models("mvit*") if name in VARIANTS])
