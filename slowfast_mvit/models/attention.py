@@ -121,8 +121,11 @@ class PoolingAttention(nn.Module):
         # The widest first, while there is nothing beside it.
         skipped = None if skip is None else pooled_skip(next(projected), grid, self.pool_skip, self.num_prefix)
         (q,), q_grid = self._pool(next(projected), grid, "q", pool_q)
-        k, v = (part for names in kv_names for part in self._pool(next(projected), kv_grid, names, pool_kv)[0])
-        k_grid = kv_grid if pool_kv is None else pooled_grid(kv_grid, pool_kv)
+        kv: list[Tensor] = []
+        for names in kv_names:
+            parts, k_grid = self._pool(next(projected), kv_grid, names, pool_kv)
+            kv += parts
+        k, v = kv
         return Heads(q, k, v, q_grid, k_grid, skipped)
 
     def _project(
