@@ -1,5 +1,6 @@
 """YAML files and override lists, read into flat entries: a dotted key, its raw value, and where it was written."""
 
+import difflib
 import logging
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -42,7 +43,7 @@ def read_file(path: Path, values: Collection[str], chain: tuple[Path, ...] = ())
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        return Reading(problems=[f"{path}: there is no such file"])
+        return Reading(problems=[f"{path}: there is no such file; {_instead_of(path)}"])
     except IsADirectoryError:
         return Reading(problems=[f"{path}: this is a folder; name a YAML file"])
     except UnicodeDecodeError:
@@ -55,6 +56,12 @@ def read_file(path: Path, values: Collection[str], chain: tuple[Path, ...] = ())
         return reading
     below = _read_base(base, path, values, (*chain, path.resolve()))
     return Reading({**below.entries, **reading.entries}, below.problems + reading.problems)
+
+
+def _instead_of(path: Path) -> str:
+    there = {found.stem: found.name for found in path.parent.glob("*.yaml")}
+    close = difflib.get_close_matches(path.stem, there, n=1, cutoff=0.75)
+    return f"did you mean {there[close[0]]}?" if close else "check its name and folder"
 
 
 def _read_base(base: Entry, path: Path, values: Collection[str], chain: tuple[Path, ...]) -> Reading:

@@ -200,7 +200,7 @@ def test_all_problems_come_at_once_with_their_places(tmp_path: Path) -> None:
         ("A: &a\n  B: *a\n" + GOOD, "a.yaml:2: A.B: this section contains itself"),
         ("_BASE_: 3\n" + GOOD, "a.yaml:1: _BASE_: expected the name of a file, got 3"),
         ("_BASE_: a.yaml\n" + GOOD, "a.yaml:1: _BASE_: the files lead back to each other: a.yaml -> a.yaml"),
-        ("_BASE_: none.yaml\n" + GOOD, "a.yaml:1: _BASE_: none.yaml: there is no such file"),
+        ("_BASE_: none.yaml\n" + GOOD, "a.yaml:1: _BASE_: none.yaml: there is no such file; check its name and folder"),
     ],
 )
 def test_bad_files(tmp_path: Path, text: str, expected: str) -> None:
@@ -208,7 +208,11 @@ def test_bad_files(tmp_path: Path, text: str, expected: str) -> None:
 
 
 def test_missing_file_and_folder(tmp_path: Path) -> None:
-    assert problems(tmp_path / "none.yaml") == ["none.yaml: there is no such file"]
+    assert problems(tmp_path / "none.yaml") == ["none.yaml: there is no such file; check its name and folder"]
+    write(tmp_path, GOOD, "MVITV2_S_16x4.yaml")
+    assert problems(tmp_path / "MVITV2_S_16x5.yaml") == [
+        "MVITV2_S_16x5.yaml: there is no such file; did you mean MVITV2_S_16x4.yaml?"
+    ]
     (tmp_path / "folder").mkdir()
     assert problems(tmp_path / "folder") == ["folder: this is a folder; name a YAML file"]
 
