@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import sys
 import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
@@ -23,6 +24,9 @@ _NOTHING = -1
 _INDEX, _BEGAN, _PID = range(3)
 _LOOK_EVERY = 5.0  # seconds, as often as DataLoader looks after its workers
 _TIMED_OUT = "DataLoader timed out"  # how its RuntimeError begins
+# A forked worker begins at once and shares the lists. From Python 3.14 on, Linux would start it with copies of them; macOS
+# does, since a fork breaks the libraries of its system.
+_START_METHOD = "fork" if sys.platform == "linux" else None
 
 
 class WatchedDataset(Protocol):
@@ -216,7 +220,11 @@ def attended(
     """
     look_every = min(_LOOK_EVERY, timeout / 4)
     loader = DataLoader(
-        Watched(roll, hanging), timeout=look_every, worker_init_fn=_leave_signals_to_the_main_process, **settings
+        Watched(roll, hanging),
+        timeout=look_every,
+        worker_init_fn=_leave_signals_to_the_main_process,
+        multiprocessing_context=_START_METHOD,
+        **settings,
     )
     with _signals_kept_back():
         batches: Any = iter(loader)

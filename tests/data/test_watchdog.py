@@ -1,9 +1,11 @@
 """Workers that hang, stop, crash and are killed, for real: nothing is lost but the video, and the reason is said."""
 
 import logging
+import multiprocessing
 import os
 import re
 import signal
+import sys
 import time
 from multiprocessing import active_children
 from pathlib import Path
@@ -279,6 +281,15 @@ def test_a_worker_that_is_still_starting_leaves_them_too(monkeypatch):
     shown += list(stream)
     assert len(shown) == 2 * 5
     assert signal.pthread_sigmask(signal.SIG_SETMASK, before) == {*before, signal.SIGUSR2}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers are started, not forked")
+def test_workers_share_the_lists_whatever_python_would_do(monkeypatch):
+    monkeypatch.setattr(multiprocessing.context._default_context, "_default_context", None)  # put back at the end
+    multiprocessing.set_start_method("forkserver")  # the default from Python 3.14 on
+    cannot_be_pickled = Numbers({NUM_VIDEOS: lambda: None})
+    shown = order_of(passes(cannot_be_pickled, timeout=60.0, num_epochs=1))
+    assert sorted(video for one in shown for video in one) == list(range(NUM_VIDEOS))
 
 
 def test_the_roll_is_shared_and_exact():
