@@ -1,6 +1,6 @@
 """Speed and memory, beside the peers and the machine's own limit.
 
-python tools/benchmark.py model|train|loader|test|eval|growth ... [--rows TEXT] [--runs N] [--json FILE]
+python tools/benchmark.py model|compile|backbone|train|loader|test|eval|growth ... [--rows TEXT] [--runs N] [--json FILE]
 python tools/benchmark.py scale [--runs N] [--json FILE]
 
 Every side runs in a process of its own, in turn with the others, so that a machine that slows down slows all of them. Run

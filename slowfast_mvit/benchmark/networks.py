@@ -116,6 +116,17 @@ def make_forward(build: Build, shape: tuple[int, ...], precision: str) -> Work:
     return work
 
 
+def make_compiled_forward(build: Build, shape: tuple[int, ...], precision: str) -> Work:
+    """:func:`make_forward` of the model under ``torch.compile``, weights packed for their products (inductor's freezing)."""
+    return make_forward(partial(_compiled, build), shape, precision)
+
+
+def _compiled(build: Build) -> nn.Module:
+    model = build().eval()  # freezing wants it so
+    model.compile(options={"freezing": True})
+    return model
+
+
 def make_training_step(build: Build, shape: tuple[int, ...], precision: str) -> Work:
     """A step of AdamW on a batch of ``shape``: forward, cross entropy, backward, update."""
     torch.manual_seed(0)

@@ -11,7 +11,7 @@ from slowfast_mvit.benchmark.sides import Side, Work
 from slowfast_mvit.models.flops import count_flops, count_pyramid_flops
 from slowfast_mvit.models.variants import VARIANTS, default_classes
 
-SUITES = ("model", "backbone", "train", "loader", "test", "eval", "growth")
+SUITES = ("model", "compile", "backbone", "train", "loader", "test", "eval", "growth")
 NUM_VIDEOS = 4
 
 
@@ -45,6 +45,7 @@ def rows_of(suite: str, folder: Path) -> list[Row]:
     """The rows of a suite; ``folder`` is for the videos that it needs."""
     makers: dict[str, Callable[[Path], list[Row]]] = {
         "model": lambda _: _forward_rows(),
+        "compile": lambda _: _compile_rows(),
         "backbone": lambda _: _backbone_rows(),
         "train": lambda _: _training_rows(),
         "loader": _loader_rows,
@@ -75,6 +76,14 @@ def _forward_rows() -> list[Row]:
                                                    (1, 3, 40, 312, 312), "float32")),
                  (1, 3, 40, 312, 312), goal=1.5, memory_goal=0.5, most_runs=3),
     ]  # fmt: skip
+
+
+def _compile_rows() -> list[Row]:
+    """What torch.compile, which fuses what lies between the products, makes of our forward pass."""
+    s, video = partial(networks.ours, "mvitv2_s_16x4"), (1, 3, 16, 224, 224)
+    eager = Side("not compiled", partial(networks.make_forward, s, video, "float32"))
+    title = "S 16x4 forward, batch 1, float32, compiled"
+    return [_network(title, networks.make_compiled_forward, "mvitv2_s_16x4", s, eager, video)]
 
 
 def _backbone_rows() -> list[Row]:

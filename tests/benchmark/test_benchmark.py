@@ -1,6 +1,7 @@
 """The benchmark: sides really run in processes of their own and in turn, and the report says what was measured."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import torch
 from slowfast_mvit.benchmark.decoding import make_our_views, make_seeking_views, write_videos
 from slowfast_mvit.benchmark.networks import (
     backbone,
+    make_compiled_forward,
     make_forward,
     make_training_step,
     ours,
@@ -98,6 +100,16 @@ def test_networks_that_are_compared_compute_the_same_shapes():
     step = make_training_step(partial(ours, "mvitv2_s_16x4", **small), (2, *shape[1:]), "float32")
     assert step() > step()
     assert sum(p.numel() for p in torchvision_s().parameters()) == 34_537_744
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a compiler")
+def test_a_compiled_network_computes_the_same():
+    build, shape = partial(torch.nn.Linear, 4, 3), (5, 4)
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    compiled = make_compiled_forward(build, shape, "float32")()
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+    torch.testing.assert_close(compiled, make_forward(build, shape, "float32")())  # the same seed, so the same weights
 
 
 def test_both_backbones_give_the_same_maps():
