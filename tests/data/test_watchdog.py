@@ -285,9 +285,10 @@ def test_a_worker_that_is_still_starting_leaves_them_too(monkeypatch):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers are started, not forked")
 def test_workers_share_the_lists_whatever_python_would_do(monkeypatch):
-    monkeypatch.setattr(multiprocessing.context._default_context, "_default_context", None)  # put back at the end
-    multiprocessing.set_start_method("forkserver")  # the default from Python 3.14 on
+    forkserver = multiprocessing.get_context("forkserver")  # the default from Python 3.14 on
+    monkeypatch.setattr(multiprocessing.context._default_context, "_actual_context", forkserver)
     cannot_be_pickled = Numbers({NUM_VIDEOS: lambda: None})
+    assert multiprocessing.get_start_method() == "forkserver"
     shown = order_of(passes(cannot_be_pickled, timeout=60.0, num_epochs=1))
     assert sorted(video for one in shown for video in one) == list(range(NUM_VIDEOS))
 
