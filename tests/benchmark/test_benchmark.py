@@ -7,9 +7,11 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
+from torch._inductor import freezing
 
 from slowfast_mvit.benchmark.decoding import make_our_views, make_seeking_views, write_videos
 from slowfast_mvit.benchmark.networks import (
@@ -107,7 +109,9 @@ def test_a_compiled_network_computes_the_same():
     build, shape = partial(torch.nn.Linear, 4, 3), (5, 4)
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
-    compiled = make_compiled_forward(build, shape, "float32")()
+    with mock.patch("torch._inductor.freezing.freeze", wraps=freezing.freeze) as freeze:
+        compiled = make_compiled_forward(build, shape, "float32")()
+    assert freeze.call_count == 1  # the weights are packed
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
     torch.testing.assert_close(compiled, make_forward(build, shape, "float32")())  # the same seed, so the same weights
 
