@@ -14,6 +14,7 @@ from collections.abc import Generator, Iterator
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -43,6 +44,9 @@ UNORDERED_CONTAINERS = frozenset({"avi"})
 
 BROADCASTS = frozenset({"mpegts", "mpeg"})
 """Containers that may begin in the middle of a group of pictures, whose remains are then no frames of the video."""
+
+TOLERANT: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+"""Options by which titles that are not UTF-8 do not matter: from PyAV 19 on they never do."""
 
 READ_ERRORS = (av.FFmpegError, OSError)
 
@@ -104,7 +108,7 @@ class PyAVReader(VideoReader):
         if self._container is not None:
             self._container.close()
         try:
-            self._container = av.open(str(self.path), metadata_errors="replace")
+            self._container = av.open(str(self.path), **TOLERANT)
         except READ_ERRORS as error:
             raise self._error(f"it is no video, or one that is cut short: {_plain(error)}") from error
         streams = [s for s in self._container.streams.video if not s.disposition & Disposition.attached_pic]
