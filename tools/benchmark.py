@@ -1,6 +1,7 @@
 """Speed and memory, beside the peers and the machine's own limit.
 
 python tools/benchmark.py model|compile|backbone|train|loader|test|eval|growth ... [--rows TEXT] [--runs N] [--json FILE]
+python tools/benchmark.py model|compile|backbone|train|growth ... --device cuda [--batch N]
 python tools/benchmark.py scale [--runs N] [--json FILE]
 
 Every side runs in a process of its own, in turn with the others, so that a machine that slows down slows all of them. Run
@@ -16,13 +17,15 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+import torch
+
 # The plain formula, a peer of the models that exist nowhere else, is the one of the tests.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from slowfast_mvit.benchmark.decoding import write_videos
 from slowfast_mvit.benchmark.networks import ours
 from slowfast_mvit.benchmark.report import as_json, machine, run_rows, table
-from slowfast_mvit.benchmark.rows import NUM_VIDEOS, SUITES, rows_of
+from slowfast_mvit.benchmark.rows import NETWORK_SUITES, NUM_VIDEOS, SUITES, Place, rows_of
 from slowfast_mvit.benchmark.scaling import measure_scaling, scaling_table
 from slowfast_mvit.errors import UserError
 
@@ -34,21 +37,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rows", default="", metavar="TEXT", help="only rows whose title holds this")
     parser.add_argument("--runs", type=int, default=7, metavar="N", help="counted runs of each side (7)")
     parser.add_argument("--threads", type=int, default=2, metavar="N", help="threads of each side (2)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="that networks run on (cpu)")
+    parser.add_argument("--batch", type=int, metavar="N", help="clips or images at a time (each row's own number)")
     parser.add_argument("--json", metavar="FILE", help="write every run there")
     args = parser.parse_args(argv)
     try:
+        _check(args)
         if "scale" in args.suites:
             return _scale(args)
+        place = Place(args.device, args.batch)
         with tempfile.TemporaryDirectory() as folder:
             if {"loader", "test"} & set(args.suites):
                 write_videos(Path(folder), NUM_VIDEOS)
-            rows = [row for suite in args.suites for row in rows_of(suite, Path(folder)) if args.rows in row.title]
+            rows = [
+                row for suite in args.suites for row in rows_of(suite, Path(folder), place) if args.rows in row.title
+            ]
             if not rows:
                 raise UserError(
                     f"no row of {', '.join(args.suites)} holds {args.rows!r} in its title: leave --rows out to see all"
                 )
-            if min(args.runs, args.threads) < 1:
-                raise UserError(f"--runs {args.runs} and --threads {args.threads} must be at least 1")
             measured = run_rows(
                 rows, runs=args.runs, threads=args.threads, say=lambda text: print(text, file=sys.stderr)
             )
@@ -62,6 +69,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     print(table(measured))
     return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Raise UserError for numbers below 1, and for a device or batch where nothing takes it."""
+    for name in ("runs", "threads", "batch"):
+        number = getattr(args, name)
+        if number is not None and number < 1:
+            raise UserError(f"--{name} {number} must be at least 1")
+    others = [suite for suite in args.suites if suite not in NETWORK_SUITES]
+    if others and (args.device != "cpu" or args.batch is not None):
+        raise UserError(
+            f"--device and --batch are for networks ({', '.join(NETWORK_SUITES)}): leave {', '.join(others)} out"
+        )
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch sees no GPU here; leave --device out to measure on the CPU")
 
 
 def _scale(args: argparse.Namespace) -> int:

@@ -97,28 +97,28 @@ class PlainBackbone(nn.Module):
         )
 
 
-def make_matmul(precision: str) -> Work:
+def make_matmul(precision: str, device: str = "cpu") -> Work:
     """A square product that shows what the machine can do: 2 * 4096 ** 3 FLOPs."""
     dtype = _DTYPES[precision] or torch.float32
-    a, b = (torch.randn(MATMUL_SIDE, MATMUL_SIDE).to(dtype) for _ in range(2))
+    a, b = (torch.randn(MATMUL_SIDE, MATMUL_SIDE).to(device, dtype) for _ in range(2))
     return partial(torch.mm, a, b)
 
 
-def make_forward(build: Build, shape: tuple[int, ...], precision: str) -> Work:
+def make_forward(build: Build, shape: tuple[int, ...], precision: str, device: str = "cpu") -> Work:
     """A forward pass in eval and inference mode on a batch of ``shape``."""
     torch.manual_seed(0)
-    model, x = build().eval(), torch.randn(shape)
+    model, x = build().eval().to(device), torch.randn(shape).to(device)
 
     def work() -> Tensor:
-        with torch.inference_mode(), _autocast(precision):
+        with torch.inference_mode(), _autocast(precision, device):
             return model(x)
 
     return work
 
 
-def make_compiled_forward(build: Build, shape: tuple[int, ...], precision: str) -> Work:
+def make_compiled_forward(build: Build, shape: tuple[int, ...], precision: str, device: str = "cpu") -> Work:
     """:func:`make_forward` of the model under ``torch.compile``, weights packed for their products (inductor's freezing)."""
-    return make_forward(partial(_compiled, build), shape, precision)
+    return make_forward(partial(_compiled, build), shape, precision, device)
 
 
 def _compiled(build: Build) -> nn.Module:
@@ -127,16 +127,16 @@ def _compiled(build: Build) -> nn.Module:
     return model
 
 
-def make_training_step(build: Build, shape: tuple[int, ...], precision: str) -> Work:
+def make_training_step(build: Build, shape: tuple[int, ...], precision: str, device: str = "cpu") -> Work:
     """A step of AdamW on a batch of ``shape``: forward, cross entropy, backward, update."""
     torch.manual_seed(0)
-    model, x = build().train(), torch.randn(shape)
+    model, x = build().train().to(device), torch.randn(shape).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.05)
-    labels = torch.arange(shape[0])
+    labels = torch.arange(shape[0], device=device)
 
     def work() -> Tensor:
         optimizer.zero_grad(set_to_none=True)
-        with _autocast(precision):
+        with _autocast(precision, device):
             loss = F.cross_entropy(model(x), labels)
         loss.backward()
         optimizer.step()
@@ -145,6 +145,6 @@ def make_training_step(build: Build, shape: tuple[int, ...], precision: str) -> 
     return work
 
 
-def _autocast(precision: str) -> AbstractContextManager[object]:
+def _autocast(precision: str, device: str) -> AbstractContextManager[object]:
     dtype = _DTYPES[precision]
-    return nullcontext() if dtype is None else torch.autocast("cpu", dtype=dtype)
+    return nullcontext() if dtype is None else torch.autocast(device, dtype=dtype)

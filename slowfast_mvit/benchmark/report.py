@@ -59,7 +59,7 @@ def measure(row: Row, *, runs: int, threads: int) -> Measured:
     if row.peer:
         sides.append(row.peer)
     if row.flops:
-        sides.append(Side("matrix product", partial(make_matmul, row.precision)))
+        sides.append(Side("matrix product", partial(make_matmul, row.precision, row.device)))
     timings = time_sides(sides, runs=min(runs, row.most_runs or runs), threads=threads)
     return Measured(
         row,

@@ -1,9 +1,9 @@
 """The rows of the benchmark: what is measured against whom, and the goal that the project has set itself."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 from slowfast_mvit.benchmark import decoding, networks, scoring
 from slowfast_mvit.benchmark.networks import Build
@@ -12,7 +12,22 @@ from slowfast_mvit.models.flops import count_flops, count_pyramid_flops
 from slowfast_mvit.models.variants import VARIANTS, default_classes
 
 SUITES = ("model", "compile", "backbone", "train", "loader", "test", "eval", "growth")
+# Those of networks, which a GPU can run.
+NETWORK_SUITES = ("model", "compile", "backbone", "train", "growth")
 NUM_VIDEOS = 4
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where networks run.
+
+    Attributes:
+        device: ``cpu`` or ``cuda``.
+        batch: clips or images at a time; None: each row's own number, which suits 2 cores.
+    """
+
+    device: str = "cpu"
+    batch: int | None = None
 
 
 @dataclass(frozen=True)
@@ -28,6 +43,7 @@ class Row:
         goal: least ratio of the peer's time to ours; None: no goal.
         memory_goal: largest ratio of our peak memory to the peer's; None: no goal.
         most_runs: no more counted runs than these, for work that takes minutes; None: what the caller asks for.
+        device: that both sides run on.
     """
 
     title: str
@@ -39,136 +55,156 @@ class Row:
     goal: float | None = None
     memory_goal: float | None = None
     most_runs: int | None = None
+    device: str = "cpu"
 
 
-def rows_of(suite: str, folder: Path) -> list[Row]:
-    """The rows of a suite; ``folder`` is for the videos that it needs."""
-    makers: dict[str, Callable[[Path], list[Row]]] = {
-        "model": lambda _: _forward_rows(),
-        "compile": lambda _: _compile_rows(),
-        "backbone": lambda _: _backbone_rows(),
-        "train": lambda _: _training_rows(),
-        "loader": _loader_rows,
-        "test": _test_rows,
-        "eval": lambda _: _scoring_rows(),
-        "growth": lambda _: _growth_rows(),
+def rows_of(suite: str, folder: Path, place: Place = Place()) -> list[Row]:
+    """The rows of a suite; ``folder`` is for the videos that it needs, ``place`` for the suites of networks."""
+    of_networks = {
+        "model": _forward_rows,
+        "compile": _compile_rows,
+        "backbone": _backbone_rows,
+        "train": _training_rows,
+        "growth": _growth_rows,
     }
-    return makers[suite](folder)
+    if suite in of_networks:
+        return of_networks[suite](place)
+    return {"loader": _loader_rows, "test": _test_rows, "eval": lambda _: _scoring_rows()}[suite](folder)
 
 
-def _forward_rows() -> list[Row]:
-    s = partial(networks.ours, "mvitv2_s_16x4")
-    image = partial(networks.ours, "mvitv2_s")
-    video = (1, 3, 16, 224, 224)
+def _forward_rows(place: Place) -> list[Row]:
+    video, image, large = (16, 224, 224), (224, 224), (40, 312, 312)
+    s = _Network("mvitv2_s_16x4", video, 1, networks.make_forward)
+    of_torchvision = _Peer("torchvision mvit_v2_s", networks.torchvision_s)
+    of_timm = _Peer("timm mvitv2_small", networks.timm_s)
+    plain = _Peer("the plain formula", partial(networks.plain_formula, "mvitv2_l_40x3"))
     return [
-        _network("S 16x4 forward, batch 1, float32", networks.make_forward, "mvitv2_s_16x4", s,
-                 Side("torchvision mvit_v2_s", partial(networks.make_forward, networks.torchvision_s, video, "float32")),
-                 video, goal=1.35),
-        _network("S 16x4 forward, batch 1, bfloat16", networks.make_forward, "mvitv2_s_16x4", s,
-                 Side("torchvision mvit_v2_s", partial(networks.make_forward, networks.torchvision_s, video, "bfloat16")),
-                 video, precision="bfloat16", goal=1.45),
-        _network("image S at 224 forward, batch 8, float32", networks.make_forward, "mvitv2_s", image,
-                 Side("timm mvitv2_small", partial(networks.make_forward, networks.timm_s, (8, 3, 224, 224), "float32")),
-                 (8, 3, 224, 224), goal=1.3),
-        _network("L 40x3 at 312 forward, batch 1, float32", networks.make_forward, "mvitv2_l_40x3",
-                 partial(networks.ours, "mvitv2_l_40x3"),
-                 Side("the plain formula", partial(networks.make_forward, partial(networks.plain_formula, "mvitv2_l_40x3"),
-                                                   (1, 3, 40, 312, 312), "float32")),
-                 (1, 3, 40, 312, 312), goal=1.5, memory_goal=0.5, most_runs=3),
-    ]  # fmt: skip
+        s.row("S 16x4 forward", place, of_torchvision, goal=1.35),
+        s.row("S 16x4 forward", place, of_torchvision, precision="bfloat16", goal=1.45),
+        _Network("mvitv2_s", image, 8, networks.make_forward).row("image S at 224 forward", place, of_timm, goal=1.3),
+        _Network("mvitv2_l_40x3", large, 1, networks.make_forward).row(
+            "L 40x3 at 312 forward", place, plain, goal=1.5, memory_goal=0.5, most_runs=3
+        ),
+    ]
 
 
-def _compile_rows() -> list[Row]:
+def _compile_rows(place: Place) -> list[Row]:
     """What torch.compile, which fuses what lies between the products, makes of our forward pass."""
-    s, video = partial(networks.ours, "mvitv2_s_16x4"), (1, 3, 16, 224, 224)
-    eager = Side("not compiled", partial(networks.make_forward, s, video, "float32"))
-    title = "S 16x4 forward, batch 1, float32, compiled"
-    return [_network(title, networks.make_compiled_forward, "mvitv2_s_16x4", s, eager, video)]
+    s = _Network("mvitv2_s_16x4", (16, 224, 224), 1, networks.make_compiled_forward)
+    eager = _Peer("not compiled", s.build, networks.make_forward)
+    return [s.row("S 16x4 forward compiled", place, eager)]
 
 
-def _backbone_rows() -> list[Row]:
+def _backbone_rows(place: Place) -> list[Row]:
     """One image as COCO's are: 800 pixels high, padded to multiples of 32."""
-    name, shape = "mvitv2_t", (1, 3, 800, 1216)
+    name, batch = "mvitv2_t", place.batch or 1
+    shape = (batch, 3, 800, 1216)
     blocks, _ = count_pyramid_flops(networks.backbone_architecture(name), shape[2:])
     ours, plain = (
-        partial(networks.make_forward, partial(build, name), shape, "float32")
+        partial(networks.make_forward, partial(build, name), shape, "float32", place.device)
         for build in (networks.backbone, networks.plain_backbone)
     )
     return [
         Row(
-            "backbone T with hybrid windows, one image of 800 x 1216, forward, float32",
+            f"backbone T with hybrid windows at 800 x 1216 forward, batch {batch}, float32",
             Side("ours", ours),
             Side("the plain formula", plain),
-            items=1,
-            flops=2.0 * blocks.multiply_adds,
+            items=batch,
+            flops=2.0 * blocks.multiply_adds * batch,
             goal=1.5,
             memory_goal=0.5,
+            device=place.device,
         )
     ]
 
 
-def _training_rows() -> list[Row]:
-    s, video = partial(networks.ours, "mvitv2_s_16x4"), (2, 3, 16, 224, 224)
+def _training_rows(place: Place) -> list[Row]:
+    s = _Network("mvitv2_s_16x4", (16, 224, 224), 2, networks.make_training_step, passes=3)
+    peer = _Peer("torchvision mvit_v2_s", networks.torchvision_s)
     return [
-        _network(
-            f"S 16x4 training step, batch 2, {precision}",
-            networks.make_training_step,
-            "mvitv2_s_16x4",
-            s,
-            Side(
-                "torchvision mvit_v2_s", partial(networks.make_training_step, networks.torchvision_s, video, precision)
-            ),
-            video,
-            precision=precision,
-            goal=goal,
-            memory_goal=memory,
-            passes=3,  # a backward pass costs twice the forward one
-        )
+        s.row("S 16x4 training step", place, peer, precision=precision, goal=goal, memory_goal=memory)
         for precision, goal, memory in (("float32", 1.5, 0.75), ("bfloat16", 2.0, None))
     ]
 
 
-def _growth_rows() -> list[Row]:
+def _growth_rows(place: Place) -> list[Row]:
     sizes = [(8, 224), (16, 224), (32, 224), (16, 160), (16, 312)]
     return [
-        _network(
-            f"S forward, {frames} frames at {side}",
-            networks.make_forward,
+        _Network(
             "mvitv2_s_16x4",
-            partial(networks.ours, "mvitv2_s_16x4", num_frames=frames, crop_size=side),
-            None,
-            (1, 3, frames, side, side),
-        )
+            (frames, side, side),
+            1,
+            networks.make_forward,
+            options=(("num_frames", frames), ("crop_size", side)),
+        ).row(f"S forward, {frames} frames at {side}", place, None)
         for frames, side in sizes
     ]
 
 
-def _network(
-    title: str,
-    make: Callable[[Build, tuple[int, ...], str], Work],
-    name: str,
-    build: Build,
-    peer: Side | None,
-    shape: tuple[int, ...],
-    *,
-    precision: str = "float32",
-    passes: int = 1,
-    goal: float | None = None,
-    memory_goal: float | None = None,
-    most_runs: int | None = None,
-) -> Row:
-    products = count_flops(VARIANTS[name], default_classes(name), shape[2:]).multiply_adds
-    return Row(
-        title,
-        Side("ours", partial(make, build, shape, precision)),
-        peer,
-        items=shape[0],
-        flops=2.0 * products * shape[0] * passes,
-        precision=precision,
-        goal=goal,
-        memory_goal=memory_goal,
-        most_runs=most_runs,
-    )
+class _Make(Protocol):
+    """One of the ``make_`` functions of networks."""
+
+    def __call__(self, build: Build, shape: tuple[int, ...], precision: str, device: str) -> Work: ...
+
+
+class _Peer(NamedTuple):
+    """Whom a network is compared with; ``make`` where it does something else than ours."""
+
+    name: str
+    build: Build
+    make: _Make | None = None
+
+
+@dataclass(frozen=True)
+class _Network:
+    """What a row does with a model of ours.
+
+    Attributes:
+        name: of the model.
+        input_size: of a clip or image.
+        batch: so many at a time, where the place does not say.
+        make: the work.
+        passes: forward passes that the work costs; a backward pass costs two.
+        options: of the model.
+    """
+
+    name: str
+    input_size: tuple[int, ...]
+    batch: int
+    make: _Make
+    passes: int = 1
+    options: tuple[tuple[str, object], ...] = ()
+
+    @property
+    def build(self) -> Build:
+        return partial(networks.ours, self.name, **dict(self.options))
+
+    def row(
+        self,
+        title: str,
+        place: Place,
+        peer: _Peer | None,
+        *,
+        precision: str = "float32",
+        goal: float | None = None,
+        memory_goal: float | None = None,
+        most_runs: int | None = None,
+    ) -> Row:
+        batch = place.batch or self.batch
+        how = ((batch, 3, *self.input_size), precision, place.device)
+        products = count_flops(VARIANTS[self.name], default_classes(self.name), self.input_size).multiply_adds
+        return Row(
+            f"{title}, batch {batch}, {precision}",
+            Side("ours", partial(self.make, self.build, *how)),
+            None if peer is None else Side(peer.name, partial(peer.make or self.make, peer.build, *how)),
+            items=batch,
+            flops=2.0 * products * batch * self.passes,
+            precision=precision,
+            goal=goal,
+            memory_goal=memory_goal,
+            most_runs=most_runs,
+            device=place.device,
+        )
 
 
 def _loader_rows(folder: Path) -> list[Row]:

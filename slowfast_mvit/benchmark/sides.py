@@ -1,7 +1,8 @@
 """Timing several pieces of work fairly: each in a process of its own, run in turn and in changing order (A B C C B A ...), so
 that drift cancels.
 
-A side that is not running waits for its turn and uses no processor. All processes have the same settings.
+A side that is not running waits for its turn and uses no processor. All processes have the same settings. Where the work is on
+a GPU, its end is waited for, and memory is the GPU's.
 """
 
 import multiprocessing
@@ -41,7 +42,7 @@ class Timing:
     Attributes:
         name: of the side.
         seconds: of each counted run, in order.
-        peak_bytes: the largest memory of its process, work and libraries together.
+        peak_bytes: the largest memory of its process, work and libraries together; on a GPU, of its tensors.
         idle_bytes: the largest until it was made and had not run.
     """
 
@@ -109,6 +110,8 @@ def _receive(side: Side, connection: Connection) -> Any:
 
 def _peak_bytes() -> int:
     """The largest memory of this process. (``ru_maxrss`` would begin with that of the process that started it.)"""
+    if torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated()
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
 
@@ -123,6 +126,8 @@ def _serve(connection: Connection, make: Callable[[], Work], threads: int) -> No
         while connection.recv() == "run":
             start = time.perf_counter()
             work()
+            if torch.cuda.is_initialized():
+                torch.cuda.synchronize()
             connection.send(("ran", time.perf_counter() - start))
         peak = _peak_bytes()
         connection.send(("memory", (peak, idle)))

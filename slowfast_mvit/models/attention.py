@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from slowfast_mvit.models.chunked import chunked_attention
-from slowfast_mvit.models.kernels import aligned_width, attention_kernel, kv_together, linear, no_autocast
+from slowfast_mvit.models.kernels import aligned_width, attention_kernel, kv_together, linear, no_autocast, value_width
 from slowfast_mvit.models.layout import Architecture, Axes, BlockSpec, PoolSpec, pooled_grid
 from slowfast_mvit.models.normalise import as_precise, stock
 from slowfast_mvit.models.pooling import (
@@ -111,9 +111,8 @@ class PoolingAttention(nn.Module):
     def heads(self, x: Tensor, grid: Sequence[int], norm: nn.LayerNorm, skip: nn.Linear | None = None) -> Heads:
         """Queries, keys and values of the tokens, pooled; the arguments are those of :meth:`forward`."""
         pool_q, pool_kv = self.pools
-        needed = None if pool_kv is None else needed_tokens(tuple(grid), pool_kv, self.num_prefix)
+        needed = None if pool_kv is None else needed_tokens(tuple(grid), pool_kv, self.num_prefix, device=x.device)
         rows, kv_grid, pool_kv = (None, tuple(grid), pool_kv) if needed is None else needed
-        rows = None if rows is None else rows.to(x.device)
         kv_numbers = 2 * x.shape[0] * prod(kv_grid) * self.proj.in_features
         together = torch.compiler.is_compiling() or kv_together(x.device.type, kv_numbers)
         kv_names = ("kv",) if together else ("k", "v")
@@ -187,8 +186,8 @@ class PoolingAttention(nn.Module):
         mask = None
         if q_shift:
             frames = prod(q_grid[:-2]), prod(k_grid[:-2])
-            mask = shift_mask(counts, (q_side, k_side), (q_shift, k_shift), frames)
-            mask = mask.to(q.device).repeat(len(q), 1, 1)[:, None]
+            mask = shift_mask(counts, (q_side, k_side), (q_shift, k_shift), frames, device=q.device)
+            mask = mask.repeat(len(q), 1, 1)[:, None]
         return self._attend_in_windows(
             Tokens(q, q_grid), Tokens(k, k_grid), Tokens(v, k_grid), (q_shift, k_shift), mask
         )
@@ -225,12 +224,11 @@ class PoolingAttention(nn.Module):
         k = k * self.scale  # and not q, which has more tokens
         if axes:
             terms = query_terms(q[:, self.num_prefix :], tables, q_grid, k_grid)
-            codes = key_codes(k_grid, axes).to(device=k.device, dtype=k.dtype)
             width = q.shape[-1] + terms.shape[-1]
             more = aligned_width(q.device.type, width) - width
             # The class token's rows stay zero, so it gets no position term as query or as key.
             terms = F.pad(terms, (0, more, 0, 0, self.num_prefix, 0))
-            codes = F.pad(codes, (0, more, self.num_prefix, 0))
+            codes = key_codes(k_grid, axes, self.num_prefix, more, device=k.device).to(k.dtype)
             q = torch.cat((q, terms.to(q.dtype)), dim=-1)
             k = torch.cat((k, codes[:, None].expand(*k.shape[:3], -1)), dim=-1)
         return q, k
@@ -251,6 +249,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
     chunked = attention_kernel(q.device.type, q.dtype) == "chunked"
     if chunked and mask is None and not torch.compiler.is_compiling():
         return chunked_attention(q, k, v)
-    D, E = v.shape[-1], q.shape[-1]
-    # The fused kernels want values as wide as queries.
-    return F.scaled_dot_product_attention(q, k, F.pad(v, (0, E - D)), attn_mask=mask, scale=1.0)[..., :D]
+    D = v.shape[-1]
+    more = value_width(q.device.type, q.dtype, D, q.shape[-1]) - D
+    v = F.pad(v, (0, more)) if more else v
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=1.0)[..., :D]

@@ -215,7 +215,7 @@ def _in_windows(attn: PoolingAttention, heads: Heads) -> tuple[Tensor, Tensor, T
     shifts, mask = _shifts(attn, counts), None
     if shifts[0]:
         frames = prod(heads.q_grid[:-2]), prod(heads.k_grid[:-2])
-        mask = shift_mask(counts, (window.q_side, window.k_side), shifts, frames).to(heads.q.device)
+        mask = shift_mask(counts, (window.q_side, window.k_side), shifts, frames, device=heads.q.device)
         mask = mask.repeat(len(heads.q), 1, 1)[:, None]
     q, k = attn.with_positions(
         to_windows(heads.q, heads.q_grid, window.q_side, shifts[0]),

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from slowfast_mvit.models.kernels import conv_dtype
+from slowfast_mvit.models.kernels import channels_first, conv_dtype
 from slowfast_mvit.models.layout import Axes
 
 _CONV = {2: F.conv2d, 3: F.conv3d}
@@ -34,7 +34,8 @@ def depthwise_conv(volume: Tensor, weight: Tensor, stride: Axes) -> Tensor:
     if device == "cpu" and needs_grad and not torch.compiler.is_compiling():
         return _DepthwiseConv.apply(volume, weight, stride)
     dtype = conv_dtype(device, volume.dtype, needs_grad=needs_grad)
-    return _convolve(volume.to(dtype), weight.to(dtype), stride).to(volume.dtype)
+    inputs = volume.contiguous() if channels_first(device, len(stride)) else volume
+    return _convolve(inputs.to(dtype), weight.to(dtype), stride).to(volume.dtype)
 
 
 def _convolve(volume: Tensor, weight: Tensor, stride: Axes) -> Tensor:

@@ -92,8 +92,8 @@ class ProposalNetwork(nn.Module):
 
     def _anchors(self, level: int, of_map: Tensor) -> Tensor:
         height, width = of_map.shape[-2:]
-        table = grid_anchors(height, width, self.strides[level], self.sizes[level], self.options.anchor_ratios)
-        return table.to(of_map.device, non_blocking=True)
+        sizes, ratios = self.sizes[level], self.options.anchor_ratios
+        return grid_anchors(height, width, self.strides[level], sizes, ratios, device=of_map.device)
 
 
 def proposal_losses(logits: Tensor, deltas: Tensor, anchors: Tensor, objects: Sequence[Tensor]) -> dict[str, Tensor]:

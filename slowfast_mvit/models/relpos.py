@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from math import prod
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from slowfast_mvit.ops.caching import cached_table
@@ -33,7 +34,7 @@ def relative_index(num_queries: int, num_keys: int) -> Tensor:
 def position_vectors(table: Tensor, num_queries: int, num_keys: int) -> Tensor:
     """The vector of every (query, key) pair along one axis: [Q, K, D] from a table [R, D] of any length."""
     table = resize_table(table, 2 * max(num_queries, num_keys) - 1)
-    return table[relative_index(num_queries, num_keys).to(table.device)]
+    return table[relative_index(num_queries, num_keys, device=table.device)]
 
 
 def query_terms(q: Tensor, tables: Sequence[Tensor | None], q_grid: Sequence[int], k_grid: Sequence[int]) -> Tensor:
@@ -73,11 +74,12 @@ def query_terms(q: Tensor, tables: Sequence[Tensor | None], q_grid: Sequence[int
 
 
 @cached_table(256)
-def key_codes(k_grid: tuple[int, ...], axes: tuple[int, ...]) -> Tensor:
-    """One-hot codes of each key's own position: float32 [prod(k_grid), E].
+def key_codes(k_grid: tuple[int, ...], axes: tuple[int, ...], num_prefix: int = 0, more: int = 0) -> Tensor:
+    """One-hot codes of each key's own position: float32 [num_prefix + prod(k_grid), E + more].
 
     The dot product of a row of :func:`query_terms` with a row of these codes is the sum of the position terms of that
-    (query, key) pair, so appending both to q and k turns a biased attention into a plain one that fused kernels take.
+    (query, key) pair, so appending both to q and k turns a biased attention into a plain one that fused kernels take. The rows
+    of the prefix, which has no position, and ``more`` columns are zero.
     """
     codes = []
     for axis in axes:
@@ -85,4 +87,4 @@ def key_codes(k_grid: tuple[int, ...], axes: tuple[int, ...]) -> Tensor:
         shape[axis] = k_grid[axis]
         one_hot = torch.eye(k_grid[axis], dtype=torch.float32).reshape(shape)
         codes.append(one_hot.expand(*k_grid, -1).flatten(0, -2))
-    return torch.cat(codes, dim=-1)
+    return F.pad(torch.cat(codes, dim=-1), (0, more, num_prefix, 0))

@@ -25,7 +25,7 @@ from slowfast_mvit.benchmark.networks import (
     torchvision_s,
 )
 from slowfast_mvit.benchmark.report import Measured, as_json, table
-from slowfast_mvit.benchmark.rows import SUITES, Row, rows_of
+from slowfast_mvit.benchmark.rows import NETWORK_SUITES, SUITES, Place, Row, rows_of
 from slowfast_mvit.benchmark.scoring import make_our_evaluator, make_plain_evaluator
 from slowfast_mvit.benchmark.sides import Side, Timing, time_sides
 from slowfast_mvit.errors import UserError
@@ -89,6 +89,19 @@ def test_rows_of_every_suite_can_be_sent_to_a_process(tmp_path):
         for row in rows:
             for side in (row.ours, row.peer):
                 assert side is None or pickle.loads(pickle.dumps(side)).name == side.name
+
+
+def test_rows_of_another_batch_and_device(tmp_path):
+    def numbers(row):
+        return row.items, row.flops, row.device, row.ours.make.args[1][0], row.ours.make.args[3]
+
+    for suite in NETWORK_SUITES:
+        for own, row in zip(rows_of(suite, tmp_path), rows_of(suite, tmp_path, Place("cuda", 3)), strict=True):
+            assert row.title == own.title.replace(f"batch {own.items}", "batch 3") and "batch 3" in row.title
+            assert numbers(row) == (3, own.flops / own.items * 3, "cuda", 3, "cuda")
+            assert numbers(own)[2::2] == ("cpu", "cpu")
+            for side in (row.ours, row.peer):
+                assert side is None or side.make.args[1:] == row.ours.make.args[1:]  # both do the same
 
 
 def test_networks_that_are_compared_compute_the_same_shapes():
@@ -160,7 +173,13 @@ def test_the_command(tmp_path):
     ("arguments", "said"),
     [
         (["--rows", "zzz"], "no row of eval holds 'zzz' in its title"),
-        (["--runs", "0"], "--runs 0 and --threads 2 must be"),
+        (["--runs", "0"], "--runs 0 must be at least 1"),
+        (["model", "--batch", "0"], "--batch 0 must be at least 1"),
+        (
+            ["model", "--batch", "2"],
+            "--device and --batch are for networks (model, compile, backbone, train, growth): leave eval",
+        ),
+        (["--device", "cuda"], "leave eval out"),
     ],
 )
 def test_nothing_to_measure(arguments, said):

@@ -73,3 +73,17 @@ def test_a_table_is_made_once_and_is_an_ordinary_tensor():
     assert first.device.type == "cpu" and not first.is_inference()
     table(4), table(5), table(3)
     assert calls == [3, 4, 5, 3]
+
+
+def test_a_table_is_kept_for_each_device():
+    calls = []
+
+    @cached_table(3)
+    def table(size):
+        calls.append(size)
+        return torch.arange(size), size
+
+    there = torch.device("meta")
+    (on_cpu, _), (moved, size) = table(3), table(3, device=there)
+    assert on_cpu.device.type == "cpu" and moved.device == there and size == 3
+    assert table(3, device=there)[0] is moved and table(3)[0] is on_cpu and calls == [3, 3]

@@ -8,6 +8,7 @@ from slowfast_mvit.models import kernels
 from slowfast_mvit.models.kernels import (
     aligned_width,
     attention_kernel,
+    channels_first,
     conv_dtype,
     input_gradient,
     kv_together,
@@ -15,6 +16,7 @@ from slowfast_mvit.models.kernels import (
     linear_kernel,
     mlp_plan,
     samples_at_a_time,
+    value_width,
 )
 
 F32, BF16, F16 = torch.float32, torch.bfloat16, torch.float16
@@ -102,6 +104,27 @@ def test_gradients_of_a_linear_layer(monkeypatch, many, bias):
 @pytest.mark.parametrize(("device", "width", "filled"), [("cpu", 118, 118), ("cuda", 118, 120), ("cuda", 120, 120)])
 def test_width_of_queries(device, width, filled):
     assert aligned_width(device, width) == filled
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "width", "filled"),
+    [
+        ("cpu", F32, 96, 120),
+        ("cpu", F16, 96, 120),
+        ("cuda", F32, 96, 96),
+        ("cuda", F32, 20, 24),
+        ("cuda", BF16, 96, 120),
+    ],
+)
+def test_width_of_values_beside_queries_of_120(device, dtype, width, filled):
+    assert value_width(device, dtype, width, 120) == filled
+
+
+@pytest.mark.parametrize(
+    ("device", "axes", "first"), [("cpu", 2, False), ("cpu", 3, False), ("cuda", 2, False), ("cuda", 3, True)]
+)
+def test_layout_of_depthwise_convolutions(device, axes, first):
+    assert channels_first(device, axes) == first
 
 
 @pytest.mark.parametrize(

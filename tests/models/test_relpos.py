@@ -106,6 +106,7 @@ def test_key_codes_by_hand():
     expected = [[1, 0, 1, 0, 0], [1, 0, 0, 1, 0], [1, 0, 0, 0, 1], [0, 1, 1, 0, 0], [0, 1, 0, 1, 0], [0, 1, 0, 0, 1]]
     assert key_codes((2, 3), (0, 1)).tolist() == expected
     assert key_codes((2, 3), (1,)).tolist() == [row[2:] for row in expected]
+    assert key_codes((2, 3), (0, 1), 1, 2).tolist() == [[0] * 7, *([*row, 0, 0] for row in expected)]
 
 
 @pytest.mark.parametrize(
