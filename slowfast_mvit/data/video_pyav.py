@@ -13,6 +13,7 @@ from bisect import bisect_left
 from collections.abc import Generator, Iterator
 from fractions import Fraction
 from itertools import chain
+from numbers import Rational
 from pathlib import Path
 from typing import Any
 
@@ -139,8 +140,8 @@ class PyAVReader(VideoReader):
         assert self._container is not None
         self.container_name = self._container.format.name
         stated_frames, stated_seconds = self._stream.frames, _stated_seconds(self._container, self._stream)
-        time_base = self._stream.time_base or Fraction(1, 1000)
-        rates = [self._stream.average_rate, self._stream.guessed_rate, self._stream.base_rate]
+        time_base = _fraction(self._stream.time_base) or Fraction(1, 1000)
+        rates = [_fraction(r) for r in (self._stream.average_rate, self._stream.guessed_rate, self._stream.base_rate)]
         unordered = self.container_name in UNORDERED_CONTAINERS
         self.packets = index_packets(stamps, time_base)
         if unordered or any(stamp.pts is None for stamp in stamps if stamp.shown):
@@ -313,6 +314,11 @@ class PyAVReader(VideoReader):
 
     def _nothing(self) -> VideoError:
         return self._error(f"none of its frames can be decoded{self._complaint}")
+
+
+def _fraction(number: Rational | None) -> Fraction | None:
+    """From PyAV 19 on, rates are of a type of its own."""
+    return None if number is None else Fraction(int(number.numerator), int(number.denominator))
 
 
 def _stated_seconds(container: InputContainer, stream: VideoStream) -> float:
