@@ -18,7 +18,7 @@ from slowfast_mvit.build.fingerprint import check_same, fingerprint_of, hash_wei
 from slowfast_mvit.build.kinds import AnyList, AnyProtocol, list_of, protocol_of, to_test
 from slowfast_mvit.build.model import build_model
 from slowfast_mvit.build.parts import ToTest
-from slowfast_mvit.build.precision import precision_of
+from slowfast_mvit.build.precision import set_precision
 from slowfast_mvit.build.run import RunFolder, weights_to_test
 from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.lists import LabelledList
@@ -91,7 +91,7 @@ def run_test(
             "%s has no labelled test split: testing on the validation videos, as published results do",
             config.DATA.PATH_TO_DATA_DIR,
         )
-    precision = precision_of(config, device, training=False)
+    precision = set_precision(config, device, training=False)
     _results_path(config, folder)  # a mistake is said before the work
     weights = hash_weights(model)
     model = model.to(device)

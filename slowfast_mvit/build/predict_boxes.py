@@ -15,7 +15,7 @@ from slowfast_mvit.build.detect_people import detect_people
 from slowfast_mvit.build.draw_detections import draw_detections
 from slowfast_mvit.build.evaluate import evaluate_videos, list_unreadable, load_tested
 from slowfast_mvit.build.model import build_model
-from slowfast_mvit.build.precision import precision_of
+from slowfast_mvit.build.precision import set_precision
 from slowfast_mvit.build.readiness import refuse_unbuilt
 from slowfast_mvit.build.run import RunFolder, choose_device
 from slowfast_mvit.config.schema import Config
@@ -77,7 +77,7 @@ def box_model(config: Config) -> BoxModel:
     _refuse_others(config)
     refuse_unbuilt(config)
     device = choose_device(min(config.NUM_GPUS, 1))
-    precision = precision_of(config, device, training=False)
+    precision = set_precision(config, device, training=False)
     model = build_model(config)
     label_names = load_tested(config, model, RunFolder(Path(config.OUTPUT_DIR)), World(), None, random_weights=False)
     if label_names:

@@ -13,7 +13,7 @@ from torch import nn
 from slowfast_mvit.build.data import single_tests
 from slowfast_mvit.build.evaluate import load_tested
 from slowfast_mvit.build.model import build_model, create_model
-from slowfast_mvit.build.precision import precision_of
+from slowfast_mvit.build.precision import set_precision
 from slowfast_mvit.build.pretrained import count_classes
 from slowfast_mvit.build.readiness import refuse_unbuilt
 from slowfast_mvit.build.run import RunFolder, choose_device
@@ -85,7 +85,7 @@ def model_of_config(config: Config) -> ReadyModel:
     if not names and config.TENSORBOARD.CLASS_NAMES_PATH:
         names = read_label_names(Path(config.TENSORBOARD.CLASS_NAMES_PATH))
     names = names or published_names(config.TEST.CHECKPOINT_FILE_PATH, config.MODEL.NUM_CLASSES)
-    return ReadyModel(model.to(device), config, names, device, precision_of(config, device, training=False))
+    return ReadyModel(model.to(device), config, names, device, set_precision(config, device, training=False))
 
 
 def config_of_checkpoint(weights: str, overrides: Sequence[str] = ()) -> Config:
@@ -193,7 +193,7 @@ def model_as_built(
     normal = config.DATA.MEAN if mean is None else mean, config.DATA.STD if std is None else std
     config = replace(config, DATA=replace(config.DATA, MEAN=normal[0], STD=normal[1]))
     device = device or next(model.parameters()).device
-    return ReadyModel(model.to(device), config, names, device, precision_of(config, device, training=False))
+    return ReadyModel(model.to(device), config, names, device, set_precision(config, device, training=False))
 
 
 def _check_name(name: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from slowfast_mvit.build.coco_test import object_protocol
 from slowfast_mvit.build.evaluate import evaluate_videos, list_unreadable
-from slowfast_mvit.build.precision import precision_of
+from slowfast_mvit.build.precision import set_precision
 from slowfast_mvit.build.ready_detector import ReadyDetector
 from slowfast_mvit.data.imagenet import ImageList
 from slowfast_mvit.data.images import read_image
@@ -62,7 +62,7 @@ def predict_objects(
     assert isinstance(images, ImageList)  # as it was asked for
     pictures = _picture_files(images, output / "pictures") if draw else []
     protocol = object_protocol(ready.config, validation=False)
-    precision = precision_of(ready.config, ready.device, training=False)
+    precision = set_precision(ready.config, ready.device, training=False)
     tested = evaluate_videos(ready.config, ready.model, images, protocol, ready.device, precision, "images")
     assert tested is not None and isinstance(tested.result, ObjectResult)  # one process, and a list of images
     problem = list_unreadable(tested, images.names, "images could not be read", output / "unreadable.csv")

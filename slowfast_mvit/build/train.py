@@ -18,7 +18,7 @@ from slowfast_mvit.build.fingerprint import check_same_lists
 from slowfast_mvit.build.kinds import AnyList, list_of, protocol_of, to_test, to_train
 from slowfast_mvit.build.length import is_over, num_epochs
 from slowfast_mvit.build.model import build_model
-from slowfast_mvit.build.precision import precision_of
+from slowfast_mvit.build.precision import set_precision
 from slowfast_mvit.build.run import RunFolder
 from slowfast_mvit.build.start import average_of, load_start, position_in, restore_training
 from slowfast_mvit.config.load import dump_config
@@ -62,7 +62,7 @@ def run_training(config: Config, device: torch.device, world: World = World()) -
     if average is not None and is_sharded(model):
         shard(average.model, device)
     optimizer = _optimizer(config, bare(model))
-    precision = precision_of(config, device, training=True)
+    precision = set_precision(config, device, training=True)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
     restore_training(start, optimizer, scaler)
     start = replace(start, content={"label_names": start.label_names})  # the checkpoint's tensors may go

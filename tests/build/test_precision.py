@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from slowfast_mvit.build.precision import DTYPES, precision_of
+from slowfast_mvit.build.precision import DTYPES, precision_of, set_precision
 from slowfast_mvit.config.load import load_config
 from slowfast_mvit.config.schema import all_keys
 from slowfast_mvit.errors import UserError
@@ -58,3 +58,12 @@ def test_baselines_are_not_trained_in_half_precision_on_a_cpu(hardware):
 
 def test_every_choice_has_a_type():
     assert set(DTYPES) | {"auto"} == set(all_keys()["MODEL.PRECISION"].choices)
+
+
+@pytest.mark.parametrize(
+    ("device", "arch", "exact"), [(CUDA, "mvit", True), (CPU, "mvit", False), (CUDA, "slow_r50", False)], ids=str
+)
+def test_float32_of_mvit_is_exact_on_a_gpu(device, arch, exact, hardware, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    assert set_precision(config(arch=arch), device, training=True) == "float32"
+    assert torch.backends.cudnn.allow_tf32 == (not exact)

@@ -1,5 +1,7 @@
 """Networks on a GPU: the plain formula, no tensor of queries x keys, half precision, activations made again, compilation."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -93,19 +95,22 @@ def test_the_same_logits_as_on_a_cpu():
 
 
 def test_activations_made_again():
-    kept, x = model_and_clips(VIDEO, batch=16)
-    again, _ = model_and_clips(VIDEO, checkpoint_activations=True)
+    alike = replace(VIDEO, depth=8, dim_mul=(), head_mul=(), pool_q_stride=())  # every block keeps the same
+    kept, x = model_and_clips(alike, batch=16)
+    again, _ = model_and_clips(alike, checkpoint_activations=True)
     found, peaks = [], []
     for model in (kept, again):
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         found.append(torch.autograd.grad(model(x).square().sum(), list(model.parameters())))
         peaks.append(torch.cuda.max_memory_allocated() - before)
+    largest = max(grad.abs().max() for grad in found[0])  # a key's bias has no gradient but for rounding
     for one, other in zip(*found, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4 * float(one.abs().max() + 1e-3))
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5 * float(largest))
     assert peaks[1] < 0.7 * peaks[0]
 
 
+@pytest.mark.slow  # minutes
 @pytest.mark.usefixtures("exact")
 def test_compiled_without_graph_breaks():
     model, x = model_and_clips(VIDEO)
