@@ -131,7 +131,7 @@ def make_training_step(build: Build, shape: tuple[int, ...], precision: str, dev
     """A step of AdamW on a batch of ``shape``: forward, cross entropy, backward, update."""
     torch.manual_seed(0)
     model, x = build().train().to(device), torch.randn(shape).to(device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.05)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.05, fused=True)
     labels = torch.arange(shape[0], device=device)
 
     def work() -> Tensor:

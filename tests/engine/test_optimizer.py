@@ -331,6 +331,20 @@ def test_a_state_of_another_version_goes_on():
     optimizer.step()
 
 
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_state_of_an_optimizer_that_is_not_fused_goes_on_alike(fused):
+    """Its count of steps goes to where a fused one wants it, with the weights: the settings are ours before it is loaded."""
+    state, optimizer, before = stepped().state_dict(), stepped(), []
+    for group in state["param_groups"]:
+        group["fused"] = fused
+    optimizer.register_load_state_dict_pre_hook(lambda _, loaded: before.extend(loaded["param_groups"]))
+    restore_optimizer(optimizer, state)
+    assert all(group["fused"] for group in (*before, *optimizer.param_groups))
+    optimizer.step()
+    steps = {entry["step"].item() for entry in optimizer.state.values()}
+    assert steps == {2.0}
+
+
 def test_a_state_of_other_groups_is_refused():
     descent = make_optimizer("sgd", parameter_groups(two_blocks(), 0.05, no_decay_1d=True))
     for optimizer, state in (

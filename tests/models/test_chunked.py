@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from slowfast_mvit.models import chunked
-from slowfast_mvit.models.chunked import chunked_attention
+from slowfast_mvit.models.chunked import _parts, chunked_attention
 
 
 def operands(dtype, num_queries=37):
@@ -18,7 +18,7 @@ def plain(q, k, v):
     return torch.softmax(q @ k.transpose(2, 3), dim=-1) @ v
 
 
-@pytest.mark.parametrize("at_a_time", [1, 88, 407, 2**20])
+@pytest.mark.parametrize("at_a_time", [1, 88, 407, 900, 2**20])
 def test_equals_the_plain_formula(monkeypatch, at_a_time):
     monkeypatch.setattr(chunked, "WEIGHTS_AT_A_TIME", at_a_time)
     q, k, v = operands(torch.float32)
@@ -56,3 +56,32 @@ def test_no_weights_are_kept():
     with torch.autograd.graph.saved_tensors_hooks(lambda x: shapes.append(tuple(x.shape)) or x, lambda x: x):
         chunked_attention(q, k, v)
     assert shapes == [tuple(x.shape) for x in (q, k, v)]
+
+
+@pytest.mark.parametrize(
+    ("n", "N", "M", "heads", "rows"),
+    [
+        (4, 1569, 393, [(0, 4)], [(0, 1569)]),  # all heads of a sample
+        (8, 393, 1569, [(0, 4), (4, 8)], [(0, 393)]),  # six would fit: two parts of one size
+        (2, 6273, 1569, [0, 1], [(0, 2091), (2091, 4182), (4182, 6273)]),
+        (1, 25089, 393, [0], [(0, 8363), (8363, 16726), (16726, 25089)]),
+        (1, 3, 2, [0], [(0, 3)]),
+        (2, 0, 5, [(0, 2)], [(0, 0)]),
+        (2, 2, 2**23, [0, 1], [(0, 1), (1, 2)]),  # more keys than fit: a query at a time
+    ],
+)
+def test_what_is_attended_at_a_time(n, N, M, heads, rows):
+    def ends(part):
+        return (part.start, part.stop) if isinstance(part, slice) else part
+
+    parts = _parts(n, N, M)
+    assert [ends(part.head) for part in parts] == heads
+    assert all([ends(some) for some in part.rows] == rows for part in parts)
+    together = heads[0][1] - heads[0][0] if isinstance(heads[0], tuple) else None
+    assert parts[0].shape == ((together,) if together else ()) + (rows[0][1] - rows[0][0], M)
+
+
+@pytest.mark.parametrize(("num_queries", "num_keys"), [(0, 11), (37, 0), (0, 0)])
+def test_nothing_to_attend(num_queries, num_keys):
+    q, k, v = (torch.randn(2, 3, size, 8) for size in (num_queries, num_keys, num_keys))
+    torch.testing.assert_close(chunked_attention(q, k, v), plain(q, k, v))
