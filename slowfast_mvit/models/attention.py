@@ -224,12 +224,14 @@ class PoolingAttention(nn.Module):
         k = k * self.scale  # and not q, which has more tokens
         if axes:
             terms = query_terms(q[:, self.num_prefix :], tables, q_grid, k_grid)
-            width = q.shape[-1] + terms.shape[-1]
+            none = q.new_zeros(()).expand(*q.shape[:3], 1)
+            if self.num_prefix:  # the class token's rows stay zero, so it gets no position term as query or as key
+                rows = none[:, : self.num_prefix]
+                terms = [torch.cat((rows.expand(-1, -1, -1, term.shape[-1]), term), dim=1) for term in terms]
+            width = q.shape[-1] + sum(term.shape[-1] for term in terms)
             more = aligned_width(q.device.type, width) - width
-            # The class token's rows stay zero, so it gets no position term as query or as key.
-            terms = F.pad(terms, (0, more, 0, 0, self.num_prefix, 0))
             codes = key_codes(k_grid, axes, self.num_prefix, more, device=k.device).to(k.dtype)
-            q = torch.cat((q, terms.to(q.dtype)), dim=-1)
+            q = torch.cat((q, *(term.to(q.dtype) for term in terms), none.expand(-1, -1, -1, more)), dim=-1)
             k = torch.cat((k, codes[:, None].expand(*k.shape[:3], -1)), dim=-1)
         return q, k
 
@@ -251,5 +253,5 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
         return chunked_attention(q, k, v)
     D = v.shape[-1]
     more = value_width(q.device.type, q.dtype, D, q.shape[-1]) - D
-    v = F.pad(v, (0, more)) if more else v
+    v = torch.cat((v, v.new_zeros(()).expand(*v.shape[:-1], more)), dim=-1) if more else v  # F.pad writes them twice
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=1.0)[..., :D]

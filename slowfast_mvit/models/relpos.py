@@ -37,7 +37,9 @@ def position_vectors(table: Tensor, num_queries: int, num_keys: int) -> Tensor:
     return table[relative_index(num_queries, num_keys, device=table.device)]
 
 
-def query_terms(q: Tensor, tables: Sequence[Tensor | None], q_grid: Sequence[int], k_grid: Sequence[int]) -> Tensor:
+def query_terms(
+    q: Tensor, tables: Sequence[Tensor | None], q_grid: Sequence[int], k_grid: Sequence[int]
+) -> list[Tensor]:
     """Dot products of every query with the position vectors of each axis.
 
     Args:
@@ -46,7 +48,7 @@ def query_terms(q: Tensor, tables: Sequence[Tensor | None], q_grid: Sequence[int
         q_grid, k_grid: token extents of queries and keys, one entry per axis.
 
     Returns:
-        [B, N, heads, E]: for each axis that has a table, one column per key position on that axis.
+        [B, N, heads, E] in one or two parts of its columns: for each axis that has a table, one column per key position on it.
     """
     B, _, heads, D = q.shape
     outer, P, W = tuple(q_grid[:-1]), prod(q_grid[:-1]), q_grid[-1]
@@ -70,7 +72,7 @@ def query_terms(q: Tensor, tables: Sequence[Tensor | None], q_grid: Sequence[int
         columns = q.reshape(B * P, W * heads, D).transpose(0, 1)  # [W * heads, B * P, D]
         term = columns @ last.transpose(1, 2).repeat_interleave(heads, dim=0)
         terms.append(term.transpose(0, 1).reshape(B, P, W, heads, -1))
-    return torch.cat(terms, dim=-1).flatten(1, 2)
+    return [term.flatten(1, 2) for term in terms]
 
 
 @cached_table(256)

@@ -129,7 +129,7 @@ def test_terms_times_codes_are_the_plain_sum(q_grid, k_grid, with_table):
     keys = [tuple(p) for p in torch.cartesian_prod(*map(torch.arange, k_grid)).tolist()]
     q = torch.randn(B, len(queries), heads, D, generator=generator)
 
-    terms = query_terms(q, tables, q_grid, k_grid)
+    terms = torch.cat(query_terms(q, tables, q_grid, k_grid), dim=-1)
     codes = key_codes(k_grid, tuple(axis for axis, on in enumerate(with_table) if on))
     actual = terms @ codes.T
 
@@ -152,7 +152,8 @@ def test_cached_tensors_serve_training_after_inference():
     table, q = torch.randn(5, 2, requires_grad=True), torch.randn(1, 9, 1, 2)
 
     def term_sum():
-        return (query_terms(q, [table, table], (3, 3), (3, 3)) @ key_codes((3, 3), (0, 1)).T).sum()
+        terms = torch.cat(query_terms(q, [table, table], (3, 3), (3, 3)), dim=-1)
+        return (terms @ key_codes((3, 3), (0, 1)).T).sum()
 
     with torch.inference_mode():
         inferred = term_sum()
