@@ -248,7 +248,8 @@ def _normalised(heads: Tensor, norm: nn.Module) -> Tensor:
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
     """Softmax attention without a scale: q [B, heads, N, E], k [B, heads, M, E], v [B, heads, M, D] -> [B, heads, N, D]."""
-    chunked = attention_kernel(q.device.type, q.dtype) == "chunked"
+    needs_grad = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad)
+    chunked = attention_kernel(q.device.type, q.dtype, needs_grad=needs_grad) == "chunked"
     if chunked and mask is None and not torch.compiler.is_compiling():
         return chunked_attention(q, k, v)
     D = v.shape[-1]

@@ -59,14 +59,16 @@ def mlp_plan(device: str, num_tokens: int, weight1: Sequence[int], *, needs_grad
     return MlpPlan(max(1, HIDDEN_AT_A_TIME // hidden), keep=False)
 
 
-def attention_kernel(device: str, dtype: torch.dtype) -> str:
-    """How attention is computed, by device type and precision of its operands.
+def attention_kernel(device: str, dtype: torch.dtype, *, needs_grad: bool) -> str:
+    """How attention is computed, by device type, precision of its operands, and whether a backward pass follows.
 
-    ``fused``: one kernel, no tensor of queries x keys. ``chunked``: products and a softmax over some queries at a time.
+    ``fused``: one kernel, no tensor of queries x keys. ``chunked``: products and a softmax of some heads or queries at a time.
     """
-    # bfloat16 on a CPU: the fused kernel takes 274 ms for the 16 blocks, parts of 2**20 weights 134 ms; backward, for two
-    # clips, 914 against 663 ms. In float32 it is 270 against 292 ms, and 1249 against 1374 ms.
-    return "chunked" if device == "cpu" and dtype == torch.bfloat16 else "fused"
+    # bfloat16 on a CPU: the fused kernel takes 274 ms for the 16 blocks, parts 134 ms; backward, for two clips, 914 against 663
+    # ms. float32 on an Intel Xeon: the whole pass takes 803 ms against 712, of 8 images 766 against 725; backward, the kernels
+    # take the same.
+    chunked = dtype == torch.bfloat16 or (dtype == torch.float32 and not needs_grad)
+    return "chunked" if device == "cpu" and chunked else "fused"
 
 
 def linear_kernel(device: str, dtype: torch.dtype) -> str:

@@ -25,7 +25,7 @@ F32, BF16, F16 = torch.float32, torch.bfloat16, torch.float16
 @pytest.mark.parametrize(
     ("device", "dtype", "needs_grad", "attention", "product", "pool"),
     [
-        ("cpu", F32, False, "fused", "convolution", F32),
+        ("cpu", F32, False, "chunked", "convolution", F32),
         ("cpu", F32, True, "fused", "convolution", F32),
         ("cpu", BF16, False, "chunked", "convolution", BF16),
         ("cpu", BF16, True, "chunked", "convolution", F32),
@@ -41,7 +41,7 @@ F32, BF16, F16 = torch.float32, torch.bfloat16, torch.float16
     ],
 )
 def test_choice(device, dtype, needs_grad, attention, product, pool):
-    assert attention_kernel(device, dtype) == attention
+    assert attention_kernel(device, dtype, needs_grad=needs_grad) == attention
     assert linear_kernel(device, dtype) == product
     assert conv_dtype(device, dtype, needs_grad=needs_grad) == pool
 
