@@ -59,7 +59,8 @@ class PlainFormula(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits [B, num_classes]."""
-        return import_module("tests.models.reference").mvit(x, self.model.arch, dict(self.model.named_parameters()))
+        with x.device:  # where it makes its tables
+            return import_module("tests.models.reference").mvit(x, self.model.arch, dict(self.model.named_parameters()))
 
 
 def backbone_architecture(name: str) -> Architecture:
@@ -87,14 +88,15 @@ class PlainBackbone(nn.Module):
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Maps by name."""
         arch = self.model.arch
-        return import_module("tests.models.reference_pyramid").pyramid(
-            x,
-            dict(self.model.named_parameters()),
-            tuple(level.block for level in self.model.levels),
-            heads=arch.num_heads,
-            side=arch.window_sides[0],
-            windows=arch.windows,
-        )
+        with x.device:
+            return import_module("tests.models.reference_pyramid").pyramid(
+                x,
+                dict(self.model.named_parameters()),
+                tuple(level.block for level in self.model.levels),
+                heads=arch.num_heads,
+                side=arch.window_sides[0],
+                windows=arch.windows,
+            )
 
 
 def make_matmul(precision: str, device: str = "cpu") -> Work:

@@ -131,5 +131,7 @@ def _serve(connection: Connection, make: Callable[[], Work], threads: int) -> No
             connection.send(("ran", time.perf_counter() - start))
         peak = _peak_bytes()
         connection.send(("memory", (peak, idle)))
+    except EOFError:  # another side has failed: nobody asks any more
+        return
     except (RuntimeError, ValueError, TypeError, ImportError, OSError, AttributeError) as error:
         connection.send(("failed", f"{type(error).__name__}: {error}"))
