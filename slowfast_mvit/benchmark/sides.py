@@ -119,6 +119,7 @@ def _peak_bytes() -> int:
 def _serve(connection: Connection, make: Callable[[], Work], threads: int) -> None:
     """The process of a side: make, then run on demand."""
     torch.set_num_threads(threads)
+    torch.backends.cudnn.allow_tf32 = False  # as in our own runs, for every side
     try:
         work = make()
         idle = _peak_bytes()

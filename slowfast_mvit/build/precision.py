@@ -30,7 +30,7 @@ def precision_of(config: Config, device: torch.device, *, training: bool) -> str
 
 
 def set_precision(config: Config, device: torch.device, *, training: bool) -> str:
-    """:func:`precision_of`, and float32 made exact for MViT on a GPU: this process's cuDNN no longer rounds it to TF32.
+    """:func:`precision_of`, and float32 made exact for MViT on a GPU: from now on cuDNN rounds nothing to TF32 in this process.
 
     Of an MViT on clips, cuDNN computes the first convolution alone. On an H100, logits of S 16x4 are 2.7e-6 from a CPU's, with
     TF32 2.4e-4; the pass takes 22.0 ms instead of 21.8. Baselines and detectors, mostly convolutions, keep torch's default.

@@ -318,13 +318,16 @@ class PyAVReader(VideoReader):
 
 def _fraction(number: Rational | None) -> Fraction | None:
     """From PyAV 19 on, rates are of a type of its own."""
-    return None if number is None else Fraction(int(number.numerator), int(number.denominator))
+    return (
+        Fraction(int(number.numerator), int(number.denominator)) if number is not None and number.denominator else None
+    )
 
 
 def _stated_seconds(container: InputContainer, stream: VideoStream) -> float:
     """Duration that the header gives the stream, or a file of this stream alone; 0 where it gives none."""
-    if stream.duration is not None and stream.time_base is not None:
-        return float(stream.duration * stream.time_base)
+    time_base = _fraction(stream.time_base)
+    if stream.duration is not None and time_base is not None:
+        return float(stream.duration * time_base)
     stated = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))  # of Matroska
     if stated:
         return int(stated[1]) * 3600 + int(stated[2]) * 60 + float(stated[3])

@@ -210,7 +210,9 @@ def restore_optimizer(optimizer: Optimizer, state: dict[str, Any], *, parts: Pat
         state = read_moments(parts, owners, state)
     moments = {
         place: {
-            name: part_like(value, owners[place]) if isinstance(value, Tensor) and value.dim() else value
+            name: _as_laid_out(part_like(value, owners[place]), owners[place])
+            if isinstance(value, Tensor) and value.dim()
+            else value
             for name, value in entries.items()
         }
         for place, entries in state["state"].items()
@@ -220,6 +222,13 @@ def restore_optimizer(optimizer: Optimizer, state: dict[str, Any], *, parts: Pat
         settings | {"params": group["params"]} for group, settings in zip(state["param_groups"], fresh, strict=True)
     ]
     optimizer.load_state_dict({**state, "state": moments, "param_groups": groups})
+
+
+def _as_laid_out(moment: Tensor, parameter: Tensor) -> Tensor:
+    """The moment in the memory layout of its parameter: a fused step on a CPU takes them for alike unseen (torch 2.14)."""
+    if own(moment).stride() == own(parameter).stride():
+        return moment
+    return torch.empty_like(parameter, dtype=moment.dtype, device=moment.device).copy_(moment)
 
 
 def set_learning_rate(optimizer: Optimizer, rate: float) -> None:

@@ -13,7 +13,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from slowfast_mvit.models.chunked import chunked_attention
-from slowfast_mvit.models.kernels import aligned_width, attention_kernel, kv_together, linear, no_autocast, value_width
+from slowfast_mvit.models.kernels import (
+    aligned_width,
+    attention_kernel,
+    compute_dtype,
+    kv_together,
+    linear,
+    no_autocast,
+    value_width,
+    writes_in_place,
+)
 from slowfast_mvit.models.layout import Architecture, Axes, BlockSpec, PoolSpec, pooled_grid
 from slowfast_mvit.models.normalise import as_precise, stock
 from slowfast_mvit.models.pooling import (
@@ -224,14 +233,14 @@ class PoolingAttention(nn.Module):
         k = k * self.scale  # and not q, which has more tokens
         if axes:
             terms = query_terms(q[:, self.num_prefix :], tables, q_grid, k_grid)
-            none = q.new_zeros(()).expand(*q.shape[:3], 1)
-            if self.num_prefix:  # the class token's rows stay zero, so it gets no position term as query or as key
-                rows = none[:, : self.num_prefix]
-                terms = [torch.cat((rows.expand(-1, -1, -1, term.shape[-1]), term), dim=1) for term in terms]
+            zeros = q.new_zeros(()).expand(*q.shape[:3], 1)
+            if self.num_prefix:  # the class token gets no position term, neither as query nor as key
+                of_prefix = zeros[:, : self.num_prefix]
+                terms = [torch.cat((of_prefix.expand(-1, -1, -1, term.shape[-1]), term), dim=1) for term in terms]
             width = q.shape[-1] + sum(term.shape[-1] for term in terms)
             more = aligned_width(q.device.type, width) - width
             codes = key_codes(k_grid, axes, self.num_prefix, more, device=k.device).to(k.dtype)
-            q = torch.cat((q, *(term.to(q.dtype) for term in terms), none.expand(-1, -1, -1, more)), dim=-1)
+            q = torch.cat((q, *(term.to(q.dtype) for term in terms), zeros.expand(-1, -1, -1, more)), dim=-1)
             k = torch.cat((k, codes[:, None].expand(*k.shape[:3], -1)), dim=-1)
         return q, k
 
@@ -248,9 +257,12 @@ def _normalised(heads: Tensor, norm: nn.Module) -> Tensor:
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
     """Softmax attention without a scale: q [B, heads, N, E], k [B, heads, M, E], v [B, heads, M, D] -> [B, heads, N, D]."""
+    q, k, v = (
+        heads.to(compute_dtype(q)) for heads in (q, k, v)
+    )  # autocast does not look into products with a given result
     needs_grad = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad)
     chunked = attention_kernel(q.device.type, q.dtype, needs_grad=needs_grad) == "chunked"
-    if chunked and mask is None and not torch.compiler.is_compiling():
+    if chunked and mask is None and writes_in_place():
         return chunked_attention(q, k, v)
     D = v.shape[-1]
     more = value_width(q.device.type, q.dtype, D, q.shape[-1]) - D

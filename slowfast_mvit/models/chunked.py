@@ -1,8 +1,8 @@
 """Softmax attention over some heads or queries at a time, forward and backward, for where products beat the fused kernel.
 
 Letters: B batch, n heads, N queries, M keys, E channels of queries and keys, D of values. Of the weights [n, N, M] only a part
-exists at any time, in buffers that are used again and stay in the cache; none is kept: the backward pass computes them again.
-Queries are taken where they lie, as rows with a stride; keys, and values in the backward pass, are copied upright.
+exists at any time, in buffers that are used again; none is kept: the backward pass computes them again. Queries are taken where
+they lie, as rows with a stride; in bfloat16, keys, and values in the backward pass, are copied upright.
 """
 
 import itertools
@@ -30,12 +30,12 @@ class _Part(NamedTuple):
     """Heads whose weights are made at once, as a batch of products, or a head alone; of its queries some at a time.
 
     Attributes:
-        head: a slice of the heads, or a number.
+        heads: a slice of them, or the number of one.
         rows: slices of the queries.
         shape: of the weights of the first and largest of them.
     """
 
-    head: slice | int
+    heads: slice | int
     rows: list[slice]
     shape: tuple[int, ...]
 
@@ -44,13 +44,13 @@ def _parts(n: int, N: int, M: int) -> list[_Part]:
     """What is attended at a time. Several heads if all their weights fit: slices of a batch of products are slow."""
     together = WEIGHTS_AT_A_TIME // max(1, N * M)
     if together > 1 and n > 1:
-        return [_Part(head, [slice(0, N)], (head.stop - head.start, N, M)) for head in _equal(n, together)]
+        return [_Part(some, [slice(0, N)], (some.stop - some.start, N, M)) for some in _equal(n, together)]
     rows = _equal(N, WEIGHTS_AT_A_TIME // max(1, M))
     return [_Part(head, rows, (rows[0].stop if rows else 0, M)) for head in range(n)]
 
 
 def _equal(total: int, most: int) -> list[slice]:
-    """Slices of equal length, each of ``most`` at the most, or of 1."""
+    """Slices of equal length but for the last, each of ``most`` at the most, or of 1."""
     step = max(1, -(-total // max(1, -(-total // max(1, most)))))
     return [slice(start, min(start + step, total)) for start in range(0, total, step)]
 
@@ -84,7 +84,7 @@ def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     parts = _parts(n, N, M)
     room = _room(parts, q)
     for sample, part in itertools.product(range(B), parts):
-        queries, keys, values, attended = (tensor[sample, part.head] for tensor in (q, k, v, out))
+        queries, keys, values, attended = (tensor[sample, part.heads] for tensor in (q, k, v, out))
         upright = _upright(keys)
         for rows in part.rows:
             weights = _first(room, part.shape, rows.stop - rows.start)
@@ -111,8 +111,8 @@ class _ChunkedAttention(torch.autograd.Function):
         parts = _parts(n, N, M)
         rooms = [_room(parts, q) for _ in range(2)]
         for sample, part in itertools.product(range(B), parts):
-            queries, keys, values, into_out = (tensor[sample, part.head] for tensor in (q, k, v, grad))
-            into_queries, into_keys, into_values = (tensor[sample, part.head] for tensor in (into_q, into_k, into_v))
+            queries, keys, values, into_out = (tensor[sample, part.heads] for tensor in (q, k, v, grad))
+            into_queries, into_keys, into_values = (tensor[sample, part.heads] for tensor in (into_q, into_k, into_v))
             upright_keys, upright_values = _upright(keys), _upright(values)
             for rows in part.rows:
                 weights, into_weights = (_first(room, part.shape, rows.stop - rows.start) for room in rooms)

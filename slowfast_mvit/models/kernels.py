@@ -90,14 +90,14 @@ def channels_first(device: str, axes: int) -> bool:
     # A volume whose channels are last goes to cuDNN. On an H100 (torch 2.11), 8 clips of 8 x 56 x 56 tokens and 96 channels,
     # forward: 3.7 ms instead of 0.64, copies in and out included (bfloat16: 1.6 instead of 0.63); forward and backward: 9.0
     # instead of 2.2 (57.7 instead of 2.4). In a training step of S with 8 clips in bfloat16 that was 500 of 648 ms.
-    return device != "cpu" and axes == 3
+    return device == "cuda" and axes == 3
 
 
-def value_width(device: str, dtype: torch.dtype, width: int, like: int) -> int:
-    """Channels that values of ``width`` are filled up to with zeros, where queries have ``like``."""
+def value_width(device: str, dtype: torch.dtype, width: int, of_queries: int) -> int:
+    """Channels that values of ``width`` are filled up to with zeros, where queries have ``of_queries``."""
     # The memory-efficient kernel, the only one of a GPU in float32, takes them as they are: 8.3 ms instead of 8.7 (H100, first
     # block of S, 8 clips, forward and backward). Flash attention and the CPU's kernel want one width.
-    return -(-width // 8) * 8 if device != "cpu" and dtype == torch.float32 else like
+    return -(-width // 8) * 8 if device == "cuda" and dtype == torch.float32 else of_queries
 
 
 def aligned_width(device: str, width: int) -> int:
@@ -112,6 +112,11 @@ def compute_dtype(x: Tensor) -> torch.dtype:
     kind = x.device.type
     on = kind != "meta" and torch.is_autocast_enabled(kind)
     return torch.get_autocast_dtype(kind) if on else x.dtype
+
+
+def writes_in_place() -> bool:
+    """Whether kernels may write into tensors that they are given: no compiler traces them, and no transform as ``vmap``."""
+    return not torch.compiler.is_compiling() and not torch._C._are_functorch_transforms_active()
 
 
 def no_autocast(device: str) -> AbstractContextManager[object]:

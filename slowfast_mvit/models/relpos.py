@@ -75,7 +75,7 @@ def query_terms(
     return [term.flatten(1, 2) for term in terms]
 
 
-@cached_table(256)
+@cached_table(64)  # those of 25,089 keys take 10 MB
 def key_codes(k_grid: tuple[int, ...], axes: tuple[int, ...], num_prefix: int = 0, more: int = 0) -> Tensor:
     """One-hot codes of each key's own position: float32 [num_prefix + prod(k_grid), E + more].
 

@@ -11,7 +11,7 @@ _CPU = torch.device("cpu")
 
 
 def cached_table(maxsize: int) -> Callable[[Callable[..., _Table]], Callable[..., _Table]]:
-    """Decorator of a function of hashable arguments that makes tensors: keeps its last ``maxsize`` results.
+    """Decorator of a function of hashable arguments that makes tensors: keeps its last ``maxsize`` results, of all devices.
 
     They are made on the CPU. Asked for with ``device=``, a table is kept there too: else each use would copy it to the GPU, and
     wait for it. A result is a tensor, or a tuple of tensors and other things.

@@ -104,6 +104,22 @@ def test_rows_of_another_batch_and_device(tmp_path):
                 assert side is None or side.make.args[1:] == row.ours.make.args[1:]  # both do the same
 
 
+def test_what_the_rows_compare(tmp_path):
+    (compiled,) = rows_of("compile", tmp_path)
+    assert (compiled.ours.make.func, compiled.peer.make.func) == (make_compiled_forward, make_forward)
+    forward, large = (next(row for row in rows_of("model", tmp_path) if row.title.startswith(name)) for name in "SL")
+    assert (forward.goal, large.goal, large.memory_goal, large.most_runs) == (1.35, 1.5, 0.5, 3)
+    assert forward.flops / 2 == pytest.approx(64.2e9, rel=0.01)
+    for step, precision, goal in zip(rows_of("train", tmp_path), ("float32", "bfloat16"), (1.5, 2.0), strict=True):
+        assert step.flops == 3 * 2 * forward.flops and (step.precision, step.goal) == (precision, goal)
+        assert step.ours.make.func is step.peer.make.func is make_training_step
+    growth = rows_of("growth", tmp_path)
+    assert [row.ours.make.args[0].keywords for row in growth] == [
+        {"num_frames": frames, "crop_size": side}
+        for frames, side in ((8, 224), (16, 224), (32, 224), (16, 160), (16, 312))
+    ]
+
+
 def test_networks_that_are_compared_compute_the_same_shapes():
     shape = (1, 3, 4, 32, 32)
     small = {"num_classes": 5, "num_frames": 4, "crop_size": 32}

@@ -1,6 +1,7 @@
 """What the settings of precision mean on a device."""
 
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,12 @@ def test_baselines_are_not_trained_in_half_precision_on_a_cpu(hardware):
 
 def test_every_choice_has_a_type():
     assert set(DTYPES) | {"auto"} == set(all_keys()["MODEL.PRECISION"].choices)
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate", "predict_model", "predict_boxes", "predict_objects"])
+def test_whatever_runs_a_network_sets_its_precision(name):
+    module = import_module(f"slowfast_mvit.build.{name}")
+    assert module.set_precision is set_precision and not hasattr(module, "precision_of")
 
 
 @pytest.mark.parametrize(

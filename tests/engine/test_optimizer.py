@@ -345,6 +345,26 @@ def test_a_state_of_an_optimizer_that_is_not_fused_goes_on_alike(fused):
     assert steps == {2.0}
 
 
+def test_moments_of_another_memory_layout_go_on_alike():
+    """A fused step would add numbers that belong to other weights, and say nothing."""
+
+    def went_on(change):
+        torch.manual_seed(0)
+        state, optimizer = stepped().state_dict(), stepped()
+        for entry in state["state"].values():
+            entry["exp_avg"] = change(torch.arange(float(entry["exp_avg"].numel())).reshape(entry["exp_avg"].shape))
+        restore_optimizer(optimizer, state)
+        set_learning_rate(optimizer, 0.1)
+        optimizer.step()
+        return [p.detach().clone() for group in optimizer.param_groups for p in group["params"]]
+
+    def across(moment):
+        return moment.t().contiguous().t() if moment.dim() == 2 else moment
+
+    for got, want in zip(went_on(across), went_on(lambda moment: moment), strict=True):
+        assert torch.equal(got, want)
+
+
 def test_a_state_of_other_groups_is_refused():
     descent = make_optimizer("sgd", parameter_groups(two_blocks(), 0.05, no_decay_1d=True))
     for optimizer, state in (

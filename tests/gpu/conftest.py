@@ -11,9 +11,9 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     item.add_marker(pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU"))
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def exact() -> Iterator[None]:
-    """Convolutions in float32: cuDNN's are in TF32 by default."""
+    """Convolutions in float32: cuDNN's are in TF32 by default, and our own runs turn it off."""
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
     yield

@@ -25,7 +25,6 @@ def model_and_clips(arch, batch=2, **options):
     return model.cuda(), x.cuda()
 
 
-@pytest.mark.usefixtures("exact")
 @pytest.mark.parametrize("name", CASES)
 def test_equals_the_plain_formula(name, monkeypatch):
     arch = CASES[name]
@@ -84,7 +83,6 @@ def test_every_model_finds_a_lean_kernel(name, dtype):
         assert model(x).isfinite().all()
 
 
-@pytest.mark.usefixtures("exact")
 def test_the_same_logits_as_on_a_cpu():
     torch.manual_seed(0)
     model = create_model("mvitv2_s_16x4").eval()
@@ -111,7 +109,6 @@ def test_activations_made_again():
 
 
 @pytest.mark.slow  # minutes
-@pytest.mark.usefixtures("exact")
 def test_compiled_without_graph_breaks():
     model, x = model_and_clips(VIDEO)
     compiled = torch.compile(model, fullgraph=True)

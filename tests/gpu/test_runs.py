@@ -74,7 +74,6 @@ def test_predictions_are_those_of_the_cpu(toy_data, tmp_path):
 
 
 @pytest.mark.parametrize("arch", ["mask_rcnn", "cascade_mask_rcnn"])
-@pytest.mark.usefixtures("exact")
 def test_a_detector_finds_what_it_finds_on_the_cpu(tmp_path, arch):
     data = small_coco(tmp_path / "data")
     config = coco_config(data, tmp_path / "cpu", ["MODEL.ARCH", arch])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from slowfast_mvit.models.attention import PoolingAttention
+from slowfast_mvit.models.attention import PoolingAttention, attend
 from slowfast_mvit.models.layout import BlockSpec, PoolSpec, plan_blocks
 from tests.models import reference
 from tests.models.small import CASES, IMAGE, VIDEO, assert_same_gradients, leaves, randomize
@@ -195,3 +195,33 @@ def test_tokens_that_do_not_fill_the_grid_are_refused():
     spec, attention = make_attention(IMAGE, 1)
     with pytest.raises(RuntimeError):
         attention(make_tokens(IMAGE, spec, (9, 7)), (9, 8), nn.LayerNorm(spec.dim))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_a_batch_by_vmap(dtype):
+    """Kernels that write into a given tensor have no rule for it."""
+    q, k, v = (torch.randn(3, 2, 4, rows, 8, generator=_generator(rows)).to(dtype) for rows in (6, 5, 5))
+    expected = torch.stack([attend(*one) for one in zip(q, k, v, strict=True)])
+    torch.testing.assert_close(
+        torch.vmap(attend)(q, k, v), expected, rtol=2e-2, atol=2e-2 if dtype != torch.float32 else 1e-5
+    )
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("mode", ["avg", "max", "conv"])
+def test_half_precision_reaches_the_attention(monkeypatch, mode, dtype, training):
+    """Pools without weights give float32 under autocast."""
+    seen = []
+
+    def spy(q, k, v, mask=None, real=attend):
+        seen.append(real(q, k, v, mask).dtype)
+        return real(q, k, v, mask)
+
+    monkeypatch.setattr("slowfast_mvit.models.attention.attend", spy)
+    arch = replace(VIDEO, pool_mode=mode)
+    spec, attention = make_attention(arch, 0)
+    both = with_norm(attention, spec.dim)
+    with torch.set_grad_enabled(training), torch.autocast("cpu", dtype=dtype):
+        both.attn(make_tokens(arch, spec, (4, 16, 16)), (4, 16, 16), both.norm1)
+    assert seen == [dtype]

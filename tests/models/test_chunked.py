@@ -75,7 +75,7 @@ def test_what_is_attended_at_a_time(n, N, M, heads, rows):
         return (part.start, part.stop) if isinstance(part, slice) else part
 
     parts = _parts(n, N, M)
-    assert [ends(part.head) for part in parts] == heads
+    assert [ends(part.heads) for part in parts] == heads
     assert all([ends(some) for some in part.rows] == rows for part in parts)
     together = heads[0][1] - heads[0][0] if isinstance(heads[0], tuple) else None
     assert parts[0].shape == ((together,) if together else ()) + (rows[0][1] - rows[0][0], M)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch._subclasses import FakeTensorMode
 
 from slowfast_mvit.models.mvit import MViT
 from slowfast_mvit.ops.caching import cached_table
@@ -87,3 +88,5 @@ def test_a_table_is_kept_for_each_device():
     (on_cpu, _), (moved, size) = table(3), table(3, device=there)
     assert on_cpu.device.type == "cpu" and moved.device == there and size == 3
     assert table(3, device=there)[0] is moved and table(3)[0] is on_cpu and calls == [3, 3]
+    with FakeTensorMode():
+        assert table(3, device=there)[0].device == there and calls == [3, 3, 3]

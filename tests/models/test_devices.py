@@ -7,6 +7,7 @@ from torch import nn
 from torch._subclasses import FakeTensorMode
 
 from slowfast_mvit.build.model import create_model, list_models
+from slowfast_mvit.models import attention, kernels
 from slowfast_mvit.models.attention import _normalised
 from slowfast_mvit.models.layout import plan_blocks
 from slowfast_mvit.models.mlp import _Mlp, mlp
@@ -69,11 +70,13 @@ def test_queries_are_as_wide_as_the_memory_efficient_kernels_want(monkeypatch, n
         return q.new_empty(*q.shape[:-1], v.shape[-1])
 
     monkeypatch.setattr(F, "scaled_dot_product_attention", spy)
+    monkeypatch.setattr(attention, "value_width", lambda _, *how: kernels.value_width("cuda", *how))
     with torch.device("meta"), torch.no_grad():
         model = create_model(name).eval()
         model(torch.empty(1, 3, *VARIANTS[name].input_size))
     assert len(widths) == len(plan_blocks(VARIANTS[name]))
     assert all(q == k and q % 8 == v % 8 == 0 for q, k, v in widths)
+    assert {v for _, _, v in widths} == {-(-spec.head_dim // 8) * 8 for spec in plan_blocks(VARIANTS[name])}
 
 
 def test_export_for_any_batch():

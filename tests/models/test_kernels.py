@@ -114,6 +114,7 @@ def test_width_of_queries(device, width, filled):
         ("cuda", F32, 96, 96),
         ("cuda", F32, 20, 24),
         ("cuda", BF16, 96, 120),
+        ("mps", F32, 96, 120),
     ],
 )
 def test_width_of_values_beside_queries_of_120(device, dtype, width, filled):
@@ -121,7 +122,8 @@ def test_width_of_values_beside_queries_of_120(device, dtype, width, filled):
 
 
 @pytest.mark.parametrize(
-    ("device", "axes", "first"), [("cpu", 2, False), ("cpu", 3, False), ("cuda", 2, False), ("cuda", 3, True)]
+    ("device", "axes", "first"),
+    [("cpu", 2, False), ("cpu", 3, False), ("cuda", 2, False), ("cuda", 3, True), ("mps", 3, False)],
 )
 def test_layout_of_depthwise_convolutions(device, axes, first):
     assert channels_first(device, axes) == first
