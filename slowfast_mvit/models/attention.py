@@ -257,9 +257,8 @@ def _normalised(heads: Tensor, norm: nn.Module) -> Tensor:
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
     """Softmax attention without a scale: q [B, heads, N, E], k [B, heads, M, E], v [B, heads, M, D] -> [B, heads, N, D]."""
-    q, k, v = (
-        heads.to(compute_dtype(q)) for heads in (q, k, v)
-    )  # autocast does not look into products with a given result
+    dtype = compute_dtype(q)  # which autocast does not give to products that are written into a given tensor
+    q, k, v = q.to(dtype), k.to(dtype), v.to(dtype)
     needs_grad = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad)
     chunked = attention_kernel(q.device.type, q.dtype, needs_grad=needs_grad) == "chunked"
     if chunked and mask is None and writes_in_place():
