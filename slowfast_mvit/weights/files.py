@@ -76,7 +76,7 @@ def read_weights(path: Path, *, moments: bool = True) -> dict[str, Any]:
     if is_sharded_folder(path):
         return assemble(path, read_weights(path / STATE), moments=moments)
     if not path.is_file():
-        raise UserError(f"{path} is a folder: give the file of weights" if path.is_dir() else _missing(path))
+        raise UserError(f"{path} is a folder: give the file of weights" if path.is_dir() else missing(path))
     try:
         with path.open("rb") as file:
             start = file.read(512)
@@ -153,8 +153,10 @@ def write_safetensors(path: Path, state: Mapping[str, Tensor], metadata: Mapping
         raise UserError(f"{path} cannot be written: {_reason(error)}") from error
 
 
-def _missing(path: Path) -> str:
-    return f"the checkpoint {path} does not exist"
+def missing(path: Path) -> str:
+    """What is said of a checkpoint that is not there."""
+    begins = "" if path.is_absolute() else f", which begins in {Path.cwd()}"
+    return f"the checkpoint {path} does not exist: check its path{begins}"
 
 
 def _cut_short(path: Path) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.weights.containers import unwrap
 from slowfast_mvit.weights.fetch import discard, fetch, is_url, refuse_other_schemes
-from slowfast_mvit.weights.files import read_weights
+from slowfast_mvit.weights.files import missing, read_weights
 from slowfast_mvit.weights.formats import OWN_NAMES, detect_format, known_format, pool_norm_eps, to_official
 from slowfast_mvit.weights.grids import grids_of
 from slowfast_mvit.weights.inflate import inflate
@@ -175,7 +175,7 @@ def find_source(source: str | Path) -> Path:
         raise UserError(
             f"there is no file {source}: as the tag of published weights, create_model(pretrained=...) takes it"
         )
-    raise UserError(f"the checkpoint {path} does not exist")
+    raise UserError(missing(path))
 
 
 def publisher(content: Mapping[str, Any], form: str | None) -> str | None:

@@ -112,7 +112,7 @@ def test_checkpoint_of_another_model(failing, config_file: Path, tmp_path: Path)
 
 def test_missing_checkpoint(failing, tmp_path: Path) -> None:
     said = failing("TRAIN.ENABLE", "False", "TEST.CHECKPOINT_FILE_PATH", "/nowhere.pyth")
-    assert said == "TEST.CHECKPOINT_FILE_PATH: the checkpoint /nowhere.pyth does not exist"
+    assert said == "TEST.CHECKPOINT_FILE_PATH: the checkpoint /nowhere.pyth does not exist: check its path"
     assert failing("TEST.CHECKPOINT_FILE_PATH", "/nowhere.pyth") == said  # before anything is trained
     assert not (tmp_path / "run").exists()
 

@@ -171,7 +171,7 @@ def test_label_names_as_a_tuple(tmp_path):
 
 
 def test_missing_file(tmp_path):
-    assert refusal(tmp_path / "no.pyth") == f"the checkpoint {tmp_path}/no.pyth does not exist"
+    assert refusal(tmp_path / "no.pyth") == f"the checkpoint {tmp_path}/no.pyth does not exist: check its path"
     assert refusal(tmp_path) == f"{tmp_path} is a folder: give the file of weights"
 
 

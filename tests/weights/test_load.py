@@ -101,13 +101,13 @@ def test_a_damaged_file_of_the_users_own_is_kept(tmp_path):
             "s3://bucket/b.pth",
             "s3://bucket/b.pth cannot be fetched, only http and https URLs can: download the file and give its path",
         ),
-        ("k40", "the checkpoint k40 does not exist"),
+        ("k40", "the checkpoint k40 does not exist: check its path, which begins in {here}"),
         ("file:///a/b.pth", "file:///a/b.pth is a file's address: give its plain path, without file://"),
     ],
 )
 def test_what_is_no_file(source, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert refusal(small(), source) == said
+    assert refusal(small(), source) == said.format(here=tmp_path)
 
 
 def test_a_file_may_have_the_name_of_a_tag(tmp_path, monkeypatch):
