@@ -24,6 +24,7 @@ from slowfast_mvit.build.predict_boxes import box_model
 from slowfast_mvit.build.predict_model import config_to_predict, model_of_config, model_of_name
 from slowfast_mvit.build.ready_detector import detector_of_config, detector_of_name, is_detector
 from slowfast_mvit.demo_page.answers import Classifier, Looker, Objects, People
+from slowfast_mvit.engine.huge_pages import keep_huge_pages
 from slowfast_mvit.engine.log import log_to_screen
 from slowfast_mvit.errors import UserError
 
@@ -34,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Serve until Ctrl-C; returns the exit status, 2 for a mistake that the user can mend."""
     args = _parser().parse_intermixed_args(argv)
     log_to_screen()
+    keep_huge_pages()
     try:
         _check(args)
         with _listening(args.host, args.port) as listener:

@@ -27,7 +27,7 @@ FOR_ALL_TOOLS = {"config.load", "errors"}
 TOOL_ROOMS = {
     "run_net": {"data.video", "engine.log", "report.page"},
     "draw_detections": {"data.video"},
-    "predict": {"data.video", "engine.log", "report.prediction_page", "report.predicted_files"},
+    "predict": {"data.video", "engine.log", "engine.huge_pages", "report.prediction_page", "report.predicted_files"},
 }
 HEAVY = ("torchvision", "pandas", "av", "pytorchvideo.models", "pytorchvideo.data")
 NO_NAMES = {"util", "utils", "helper", "helpers", "misc", "common"}

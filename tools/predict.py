@@ -35,6 +35,7 @@ from slowfast_mvit.build.predict_scores import Looks
 from slowfast_mvit.build.ready_detector import detector_of_config, detector_of_name, is_detector
 from slowfast_mvit.config.schema import Config
 from slowfast_mvit.data.video import VideoError
+from slowfast_mvit.engine.huge_pages import keep_huge_pages
 from slowfast_mvit.engine.log import log_to_screen
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.report.predicted_files import BOXES, CLIPS, OBJECTS, Made
@@ -50,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not inputs:
         parser.error("no input is given")
     log_to_screen()
+    keep_huge_pages()
     try:
         files, problem = _predict(args, inputs, overrides)
     except (UserError, VideoError, OSError) as error:

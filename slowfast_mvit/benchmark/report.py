@@ -13,7 +13,7 @@ import torch
 
 from slowfast_mvit.benchmark.networks import MATMUL_SIDE, make_matmul
 from slowfast_mvit.benchmark.rows import Row
-from slowfast_mvit.benchmark.sides import Side, Timing, time_sides
+from slowfast_mvit.benchmark.sides import Process, Side, Timing, time_sides
 
 _LIBRARIES = ("torch", "torchvision", "timm", "pytorchvideo", "av")
 
@@ -53,14 +53,14 @@ class Measured:
         return self.rate / (2 * MATMUL_SIDE**3 / self.limit.median) if self.limit else None
 
 
-def measure(row: Row, *, runs: int, threads: int) -> Measured:
+def measure(row: Row, *, runs: int, process: Process) -> Measured:
     """Run a row's sides in turn, with a matrix product between them where there are FLOPs to compare."""
     sides = [row.ours]
     if row.peer:
         sides.append(row.peer)
     if row.flops:
         sides.append(Side("matrix product", partial(make_matmul, row.precision, row.device)))
-    timings = time_sides(sides, runs=min(runs, row.most_runs or runs), threads=threads)
+    timings = time_sides(sides, runs=min(runs, row.most_runs or runs), process=process)
     return Measured(
         row,
         timings[0],
@@ -117,12 +117,13 @@ def _seconds(value: float) -> str:
     return f"{value:.3g} s" if value >= 1 else f"{value * 1000:.3g} ms"
 
 
-def machine(threads: int) -> dict[str, object]:
+def machine(process: Process) -> dict[str, object]:
     """What the figures were measured on."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "threads": threads,
+        "threads": process.threads,
+        "pages": "huge" if process.huge_pages else None,
         "system": platform.platform(),
         "python": platform.python_version(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
@@ -139,7 +140,7 @@ def _processor() -> str:
     return platform.processor()
 
 
-def as_json(measured: Sequence[Measured], threads: int) -> str:
+def as_json(measured: Sequence[Measured], process: Process) -> str:
     """Everything, run by run."""
     entries = []
     for entry in measured:
@@ -157,14 +158,14 @@ def as_json(measured: Sequence[Measured], threads: int) -> str:
         row = entry.row
         numbers = {"items": row.items, "flops": row.flops, "precision": row.precision, "goal": row.goal}
         entries.append({"work": row.title} | numbers | derived | sides)
-    return json.dumps({"machine": machine(threads), "rows": entries}, indent=1)
+    return json.dumps({"machine": machine(process), "rows": entries}, indent=1)
 
 
-def run_rows(rows: Sequence[Row], *, runs: int, threads: int, say: Callable[[str], None]) -> list[Measured]:
+def run_rows(rows: Sequence[Row], *, runs: int, process: Process, say: Callable[[str], None]) -> list[Measured]:
     """Measure rows one after the other, telling of each when it is done."""
     measured = []
     for row in rows:
-        entry = measure(row, runs=runs, threads=threads)
+        entry = measure(row, runs=runs, process=process)
         measured.append(entry)
         say(
             f"{row.title}: {_seconds(entry.ours.median)}"

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from slowfast_mvit.engine.huge_pages import keep_huge_pages
 from slowfast_mvit.errors import UserError
 
 Work = Callable[[], object]
@@ -33,6 +34,19 @@ class Side:
 
     name: str
     make: Callable[[], Work]
+
+
+@dataclass(frozen=True)
+class Process:
+    """How the process of every side is set up.
+
+    Attributes:
+        threads: of torch.
+        huge_pages: memory is kept and lies in huge pages, as in our commands; otherwise as Python starts.
+    """
+
+    threads: int = 2
+    huge_pages: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,8 +76,14 @@ class Timing:
         return statistics.median(self.seconds)
 
 
-def time_sides(sides: Sequence[Side], *, runs: int, warmup: int = 1, threads: int = 2) -> list[Timing]:
-    """Run every side ``warmup`` + ``runs`` times in turn, each in its own process with ``threads`` threads.
+def time_sides(
+    sides: Sequence[Side],
+    *,
+    runs: int,
+    warmup: int = 1,
+    process: Process = Process(),
+) -> list[Timing]:
+    """Run every side ``warmup`` + ``runs`` times in turn, each in a ``process`` of its own.
 
     Raises:
         UserError: a side failed; says which and why.
@@ -73,10 +93,10 @@ def time_sides(sides: Sequence[Side], *, runs: int, warmup: int = 1, threads: in
     try:
         for side in sides:
             ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs, side.make, threads), daemon=True)
-            process.start()
+            worker = context.Process(target=_serve, args=(theirs, side.make, process), daemon=True)
+            worker.start()
             theirs.close()
-            workers.append((side, process, ours))
+            workers.append((side, worker, ours))
             _receive(side, ours)  # made: only one side is at work at any time
         seconds: list[list[float]] = [[] for _ in sides]
         for run in range(warmup + runs):
@@ -92,10 +112,10 @@ def time_sides(sides: Sequence[Side], *, runs: int, warmup: int = 1, threads: in
             timings.append(Timing(side.name, tuple(counted), *_receive(side, connection)))
         return timings
     finally:
-        for _, process, connection in workers:
+        for _, worker, connection in workers:
             connection.close()
-            process.join(timeout=10)
-            process.kill()
+            worker.join(timeout=10)
+            worker.kill()
 
 
 def _receive(side: Side, connection: Connection) -> Any:
@@ -116,10 +136,13 @@ def _peak_bytes() -> int:
     return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
 
 
-def _serve(connection: Connection, make: Callable[[], Work], threads: int) -> None:
+def _serve(connection: Connection, make: Callable[[], Work], process: Process) -> None:
     """The process of a side: make, then run on demand."""
-    torch.set_num_threads(threads)
+    torch.set_num_threads(process.threads)
     torch.backends.cudnn.allow_tf32 = False  # as in our own runs, for every side
+    if process.huge_pages and not keep_huge_pages():
+        connection.send(("failed", "this system gives no huge pages"))
+        return
     try:
         work = make()
         idle = _peak_bytes()

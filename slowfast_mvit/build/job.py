@@ -23,6 +23,7 @@ from slowfast_mvit.data.toy_images import ToyImageSet, make_toy_images
 from slowfast_mvit.data.toy_ssv2 import ToySsv2, make_toy_ssv2
 from slowfast_mvit.engine.checkpoint import list_checkpoints
 from slowfast_mvit.engine.distributed import World
+from slowfast_mvit.engine.huge_pages import keep_huge_pages
 from slowfast_mvit.engine.lock import alone_in
 from slowfast_mvit.errors import UserError
 from slowfast_mvit.weights.load import find_source
@@ -50,6 +51,7 @@ def run_job(
     """
     refuse_unbuilt(config)
     device = _usable_device(config, world.local_rank)
+    keep_huge_pages()  # before the weights are made
     # A mistake in any list is said before anything is written, and not when the training is over.
     for split in ("train",) * config.TRAIN.ENABLE + ("test",) * config.TEST.ENABLE:
         list_of(config, split)

@@ -14,6 +14,7 @@ from slowfast_mvit.batches import BatchT
 from slowfast_mvit.engine.clock import Clock
 from slowfast_mvit.engine.distributed import World
 from slowfast_mvit.engine.explosion import LossWatch
+from slowfast_mvit.engine.huge_pages import mend_huge_pages
 from slowfast_mvit.engine.log import Log, ProgressBar
 from slowfast_mvit.engine.memory import out_of_memory
 from slowfast_mvit.engine.optimizer import set_learning_rate
@@ -191,6 +192,7 @@ def fit(
                 watch.add(ours.means["loss"], number + 1)
             with out_of_memory(device):
                 norm = update_weights(model, optimizer, scaler, plan, ours)
+            mend_huge_pages()
             if ours.finite and math.isfinite(norm):
                 skipped = 0
                 course.after_update()
@@ -245,6 +247,7 @@ def evaluate(
     """Give every batch's prediction to the evaluator. ``predict`` runs a model that its owner has put in eval mode."""
     for batch in batches:
         evaluator.add(batch, predict(batch))
+        mend_huge_pages()
         bar.advance()
 
 

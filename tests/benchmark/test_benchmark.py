@@ -27,7 +27,8 @@ from slowfast_mvit.benchmark.networks import (
 from slowfast_mvit.benchmark.report import Measured, as_json, table
 from slowfast_mvit.benchmark.rows import NETWORK_SUITES, SUITES, Place, Row, rows_of
 from slowfast_mvit.benchmark.scoring import make_our_evaluator, make_plain_evaluator
-from slowfast_mvit.benchmark.sides import Side, Timing, time_sides
+from slowfast_mvit.benchmark.sides import Process, Side, Timing, time_sides
+from slowfast_mvit.engine import huge_pages
 from slowfast_mvit.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +52,7 @@ def fails():
 def test_sides_run_in_turn(tmp_path):
     path = tmp_path / "order"
     sides = [Side("a", partial(writes, path, "a")), Side("b", partial(writes, path, "b"))]
-    first, second = time_sides(sides, runs=3, warmup=1, threads=1)
+    first, second = time_sides(sides, runs=3, warmup=1, process=Process(threads=1))
     assert path.read_text() == "baabbaab"
     assert (first.name, second.name) == ("a", "b") and len(first.seconds) == len(second.seconds) == 3
     assert all(seconds >= 0.01 for seconds in first.seconds + second.seconds)
@@ -60,7 +61,26 @@ def test_sides_run_in_turn(tmp_path):
 
 def test_a_side_that_fails_is_named():
     with pytest.raises(UserError, match="broken cannot be measured: ValueError: no such thing"):
-        time_sides([Side("broken", fails)], runs=1, threads=1)
+        time_sides([Side("broken", fails)], runs=1, process=Process(threads=1))
+
+
+def needs_huge_pages(kept):
+    assert (huge_pages._Kept.heap is not None) is kept
+    return lambda: None
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_all_sides_have_huge_pages_or_none(kept):
+    if kept and not huge_pages._possible():
+        pytest.skip("this system gives no huge pages")
+    sides = [Side(name, partial(needs_huge_pages, kept)) for name in "ab"]
+    time_sides(sides, runs=1, process=Process(threads=1, huge_pages=kept))
+
+
+def test_huge_pages_that_cannot_be_had(monkeypatch):
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "2")
+    with pytest.raises(UserError, match="a cannot be measured: this system gives no huge pages"):
+        time_sides([Side("a", fails)], runs=1, process=Process(threads=1, huge_pages=True))
 
 
 def timing(name, *seconds, peak=100):
@@ -76,7 +96,7 @@ def test_the_table_by_hand():
     cells = ["work", "20 ms", "50 ms (peer)", "2.50", "1.5", "400", "200", "73%"]
     cells += ["100 MiB", "0.50 (goal 0.75)", "75 MiB", "0.43"]
     assert [cell.strip() for cell in line.strip("|").split("|")] == cells
-    (entry,) = json.loads(as_json([measured], 2))["rows"]
+    (entry,) = json.loads(as_json([measured], Process(threads=2)))["rows"]
     assert entry["ours"]["seconds"] == [0.03, 0.02, 0.01] and entry["ours"]["median"] == 0.02
 
 
@@ -210,5 +230,5 @@ def _nothing():
 
 def test_memory_is_that_of_the_side_and_not_of_its_parent():
     ballast = bytearray(b"1" * 2**30)
-    (side,) = time_sides([Side("small", _nothing)], runs=1, threads=1)
+    (side,) = time_sides([Side("small", _nothing)], runs=1, process=Process(threads=1))
     assert side.peak_bytes < len(ballast)

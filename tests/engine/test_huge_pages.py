@@ -1,0 +1,258 @@
+"""Huge pages, in processes of their own, since malloc's settings are the process's; and who asks for them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from slowfast_mvit.config.load import load_config
+from slowfast_mvit.engine import huge_pages, loop
+from slowfast_mvit.engine.log import ProgressBar
+from tests.engine import training
+
+ROOT = Path(__file__).parents[2]
+ENABLED = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+has_huge_pages = pytest.mark.skipif(
+    not ENABLED.is_file() or "[never]" in ENABLED.read_text(encoding="ascii"), reason="the kernel gives no huge pages"
+)
+BEGIN = """
+import os, resource, signal, time
+from pathlib import Path
+import torch
+from slowfast_mvit.engine import huge_pages
+from slowfast_mvit.engine.huge_pages import keep_huge_pages, mend_huge_pages
+
+MIB = 2**20
+
+def huge():
+    "MiB of this process in huge pages."
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("AnonHugePages:"))
+
+def resident():
+    "MiB of this process in memory."
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmRSS:"))
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+def written(mib=64):
+    return torch.ones(mib * MIB, dtype=torch.uint8)
+"""
+
+
+def run(body: str, **variables: str) -> str:
+    """What a new process prints; assertions in it are the test's."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
+    found = subprocess.run(
+        [sys.executable, "-c", BEGIN + body],
+        env=environment | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr
+    return found.stdout
+
+
+@has_huge_pages
+def test_tensors_lie_in_huge_pages_and_their_memory_is_kept():
+    run("""
+assert keep_huge_pages() and keep_huge_pages()
+before = huge()
+tensor = written()
+assert huge() - before >= 60
+del tensor
+before = faults()
+for _ in range(3):
+    written()
+assert faults() - before < 500  # 3 * 16,384 small pages, without
+""")
+
+
+def test_without_it_memory_is_cleared_anew():
+    run("""
+written()
+before = faults()
+for _ in range(3):
+    written()
+assert faults() - before > 40_000 or "[always]" in Path(huge_pages._THP, "enabled").read_text()
+""")
+
+
+@has_huge_pages
+def test_other_threads_find_memory_too():
+    run("""
+from concurrent.futures import ThreadPoolExecutor
+assert keep_huge_pages()
+with ThreadPoolExecutor(4) as pool:
+    sums = list(pool.map(lambda mib: int(written(mib).sum()), (16, 100, 200, 300)))
+assert sums == [mib * MIB for mib in (16, 100, 200, 300)]
+""")
+
+
+FORKED = """
+assert keep_huge_pages()
+tensor, temporary = written(), written()
+del temporary
+child = os.fork()
+if child == 0:
+    time.sleep(60)
+    os._exit(0)
+try:
+    assert huge() >= 60
+    tensor += 1  # which the child still sees as it was
+    small = huge()
+    assert small < 10
+    for step in range(huge_pages.STEPS_UNTIL_MENDED):
+        assert huge() < small + 10
+        mend_huge_pages()
+    print(huge() >= 60, int(tensor.min()) == int(tensor.max()) == 2)
+    mend_huge_pages()
+finally:
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+"""
+
+
+@has_huge_pages
+def test_pages_that_a_fork_makes_small_are_mended_after_some_steps():
+    mended, right = run(FORKED).split()
+    assert right == "True"
+    major, minor = (int(part) for part in os.uname().release.split(".")[:2])
+    assert mended == str((major, minor) >= (6, 1))
+
+
+@has_huge_pages
+def test_a_fork_gives_back_what_is_free():
+    run("""
+assert keep_huge_pages()
+temporary = written(256)
+del temporary
+before = resident()
+child = os.fork()
+if child == 0:
+    os._exit(0)
+os.waitpid(child, 0)
+assert resident() < before - 200
+""")
+
+
+@has_huge_pages
+def test_forked_workers_give_their_memory_back():
+    run("""
+assert keep_huge_pages()
+child = os.fork()
+if child == 0:
+    before = resident()
+    written(256)
+    mend_huge_pages()
+    os._exit(0 if resident() < before + 100 else 1)
+assert os.waitpid(child, 0)[1] == 0
+""")
+
+
+@has_huge_pages
+@pytest.mark.parametrize("variable", ["MALLOC_ARENA_MAX", "GLIBC_TUNABLES"])
+def test_the_users_own_settings_count(variable):
+    value = {"MALLOC_ARENA_MAX": "2", "GLIBC_TUNABLES": "glibc.malloc.arena_max=2"}[variable]
+    run("assert not keep_huge_pages()", **{variable: value})
+
+
+@has_huge_pages
+def test_a_process_whose_addresses_are_limited_stays_as_it_was():
+    run("""
+size = int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * huge_pages._SHARE)
+resource.setrlimit(resource.RLIMIT_AS, (size, size))
+assert not keep_huge_pages()
+before = resident()
+written(256)
+assert resident() < before + 100
+mend_huge_pages()
+""")
+
+
+@pytest.mark.parametrize(
+    ("enabled", "overcommit", "possible"),
+    [
+        ("always [madvise] never", "0", True),
+        ("[always] madvise never", "1", True),
+        ("always madvise [never]", "0", False),
+        ("always [madvise] never", "2", False),
+        (None, "0", False),
+        ("always [madvise] never", None, False),
+    ],
+)
+def test_where_it_is_possible(enabled, overcommit, possible, tmp_path, monkeypatch):
+    for variable in [name for name in os.environ if name == "GLIBC_TUNABLES" or name.startswith("MALLOC_")]:
+        monkeypatch.delenv(variable)
+    for name, text in (("enabled", enabled), ("overcommit_memory", overcommit)):
+        if text is not None:
+            (tmp_path / name).write_text(f"{text}\n", encoding="ascii")
+    monkeypatch.setattr(huge_pages, "_THP", tmp_path)
+    monkeypatch.setattr(huge_pages, "_OVERCOMMIT", tmp_path / "overcommit_memory")
+    monkeypatch.setattr(huge_pages.platform, "libc_ver", lambda: ("glibc", "2.36"))
+    assert huge_pages._possible() is possible
+    monkeypatch.setattr(huge_pages.platform, "libc_ver", lambda: ("", ""))
+    assert not huge_pages._possible()
+
+
+class AskedError(Exception):
+    """A command has asked for huge pages."""
+
+
+@pytest.fixture
+def asking(monkeypatch):
+    """Makes a module's call for huge pages stop it."""
+
+    def stop():
+        raise AskedError
+
+    return lambda module: monkeypatch.setattr(module, "keep_huge_pages", stop)
+
+
+def test_jobs_ask_before_a_model_is_made(asking, tmp_path, monkeypatch):
+    from slowfast_mvit.build import job
+
+    monkeypatch.setattr(job, "list_of", lambda config, split: None)
+    asking(job)
+    config = load_config(ROOT / "configs/Kinetics/MVITV2_S_16x4.yaml", ["NUM_GPUS", "0", "OUTPUT_DIR", str(tmp_path)])
+    with pytest.raises(AskedError):
+        job.run_job(config)
+
+
+def test_predictions_and_the_page_ask(asking):
+    import predict
+
+    from slowfast_mvit import demo
+
+    for main in (predict, demo):
+        asking(main)
+    with pytest.raises(AskedError):
+        predict.main(["video.mp4", "--weights", "w.pyth", "--output", "out"])
+    with pytest.raises(AskedError):
+        demo.main(["--weights", "w.pyth"])
+
+
+def test_training_and_testing_mend_after_each_step(tmp_path, monkeypatch):
+    mended = []
+    monkeypatch.setattr(loop, "mend_huge_pages", lambda: mended.append(len(mended)))
+    training.run(
+        tmp_path,
+        training.line(),
+        iter([training.batch([1.0], [1])] * 6),
+        training.plan(num_epochs=2, steps_per_epoch=3, clips_per_step=1),
+    )
+    assert mended == [0, 1, 2, 3, 4, 5]
+
+    class Evaluator:
+        def add(self, batch, scores):
+            assert len(mended) == 6 + batch
+
+    bar = ProgressBar("test", 3)
+    loop.evaluate(lambda batch: batch, iter(range(3)), Evaluator(), bar)
+    bar.close()
+    assert len(mended) == 9
