@@ -22,6 +22,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
+from slowfast_mvit.engine.huge_pages import hindrance
 from slowfast_mvit.errors import UserError
 
 PACKAGES = (
@@ -104,6 +105,7 @@ def examine() -> Report:
             *_layers(),
             *_videos(here),
             *_device(),
+            _huge_pages(),
             _compiler(here),
             *map(_extra, EXTRAS),
             _shared_memory(),
@@ -288,6 +290,13 @@ def _device() -> list[Finding]:
         findings = [Finding("GPU", False, without, remedy)]
     kind = "cuda" if torch.cuda.is_available() else "cpu"
     return [*findings, _bfloat16(kind), *_fused(kind)]
+
+
+def _huge_pages() -> Finding:
+    """Whether our commands can keep tensors in huge pages."""
+    reason = hindrance()
+    remedy = "nothing need be done; with them, a pass took a fifth to two fifths less on 2 CPUs of a virtual machine"
+    return Finding("huge pages", not reason, reason or "tensors of our commands lie in them", remedy)
 
 
 def _bfloat16(kind: str) -> Finding:

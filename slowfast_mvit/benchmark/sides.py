@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from slowfast_mvit.engine.huge_pages import keep_huge_pages
+from slowfast_mvit.engine.huge_pages import hindrance, keep_huge_pages
 from slowfast_mvit.errors import UserError
 
 Work = Callable[[], object]
@@ -141,7 +141,7 @@ def _serve(connection: Connection, make: Callable[[], Work], process: Process) -
     torch.set_num_threads(process.threads)
     torch.backends.cudnn.allow_tf32 = False  # as in our own runs, for every side
     if process.huge_pages and not keep_huge_pages():
-        connection.send(("failed", "this system gives no huge pages"))
+        connection.send(("failed", f"no huge pages: {hindrance() or 'addresses are limited, by ulimit -v'}"))
         return
     try:
         work = make()

@@ -51,10 +51,9 @@ class _Kept:
 def keep_huge_pages() -> bool:
     """Have this process compute in huge pages from now on; returns whether it does.
 
-    Nothing is changed where the user has chosen (GLIBC_TUNABLES, MALLOC_...), where the kernel gives no huge pages, where the
-    system counts addresses as memory, or where malloc is not glibc's. Processes that are forked later are not meant.
+    Nothing is changed where something is in the way (:func:`hindrance`). Processes that are forked later are not meant.
     """
-    if _Kept.heap is None and _possible():
+    if _Kept.heap is None and not hindrance():
         _Kept.heap = heap = _set_aside()
         if heap is not None:
             os.register_at_fork(before=heap.before_fork, after_in_parent=heap.after_fork, after_in_child=heap.in_child)
@@ -72,14 +71,18 @@ def mend_huge_pages() -> None:
         heap.steps = None
 
 
-def _possible() -> bool:
-    chosen = any(name == "GLIBC_TUNABLES" or name.startswith("MALLOC_") for name in os.environ)
-    return (
-        not chosen
-        and platform.libc_ver()[0] == "glibc"
-        and "[never]" not in _read(_THP / "enabled", "[never]")
-        and _read(_OVERCOMMIT, "2") != "2"
-    )
+def hindrance() -> str:
+    """What is in the way of huge pages on this system; empty if nothing is."""
+    if platform.libc_ver()[0] != "glibc":
+        return "malloc is not glibc's"
+    chosen = [name for name in os.environ if name == "GLIBC_TUNABLES" or name.startswith("MALLOC_")]
+    if chosen:
+        return f"{', '.join(sorted(chosen))} set up malloc otherwise"
+    if "[never]" in _read(_THP / "enabled", "[never]"):
+        return f"the kernel gives none, by {_THP / 'enabled'}"
+    if _read(_OVERCOMMIT, "2") == "2":
+        return f"addresses count as memory here, by {_OVERCOMMIT}"
+    return ""
 
 
 def _read(path: Path, otherwise: str) -> str:

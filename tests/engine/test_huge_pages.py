@@ -176,17 +176,17 @@ mend_huge_pages()
 
 
 @pytest.mark.parametrize(
-    ("enabled", "overcommit", "possible"),
+    ("enabled", "overcommit", "said"),
     [
-        ("always [madvise] never", "0", True),
-        ("[always] madvise never", "1", True),
-        ("always madvise [never]", "0", False),
-        ("always [madvise] never", "2", False),
-        (None, "0", False),
-        ("always [madvise] never", None, False),
+        ("always [madvise] never", "0", ""),
+        ("[always] madvise never", "1", ""),
+        ("always madvise [never]", "0", "the kernel gives none, by"),
+        ("always [madvise] never", "2", "addresses count as memory here, by"),
+        (None, "0", "the kernel gives none, by"),
+        ("always [madvise] never", None, "addresses count as memory here, by"),
     ],
 )
-def test_where_it_is_possible(enabled, overcommit, possible, tmp_path, monkeypatch):
+def test_what_is_in_the_way(enabled, overcommit, said, tmp_path, monkeypatch):
     for variable in [name for name in os.environ if name == "GLIBC_TUNABLES" or name.startswith("MALLOC_")]:
         monkeypatch.delenv(variable)
     for name, text in (("enabled", enabled), ("overcommit_memory", overcommit)):
@@ -195,9 +195,10 @@ def test_where_it_is_possible(enabled, overcommit, possible, tmp_path, monkeypat
     monkeypatch.setattr(huge_pages, "_THP", tmp_path)
     monkeypatch.setattr(huge_pages, "_OVERCOMMIT", tmp_path / "overcommit_memory")
     monkeypatch.setattr(huge_pages.platform, "libc_ver", lambda: ("glibc", "2.36"))
-    assert huge_pages._possible() is possible
+    found = huge_pages.hindrance()
+    assert found.startswith(said) and bool(found) is bool(said)
     monkeypatch.setattr(huge_pages.platform, "libc_ver", lambda: ("", ""))
-    assert not huge_pages._possible()
+    assert huge_pages.hindrance() == "malloc is not glibc's"
 
 
 class AskedError(Exception):
