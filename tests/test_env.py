@@ -44,7 +44,7 @@ def test_as_one_object() -> None:
 def test_what_is_broken_is_said_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "decord.py").write_text("raise OSError('libfoo.so: cannot open shared object file')\n")
     (tmp_path / "onnxruntime.py").write_text("raise ImportError('no onnxruntime here')\n")
-    run = ask(PYTHONPATH=str(tmp_path), CXX="no-such-compiler", MALLOC_ARENA_MAX="2")
+    run = ask(PYTHONPATH=str(tmp_path), CXX="no-such-compiler", SLOWFAST_MVIT_HUGE_PAGES="0")
     assert run.returncode == 0, run.stderr  # nothing of it is needed
     assert "Traceback" not in run.stdout + run.stderr
     lines = [" ".join(line.split()) for line in run.stdout.splitlines()]
@@ -52,7 +52,7 @@ def test_what_is_broken_is_said_with_what_to_do(tmp_path: Path) -> None:
     assert lines[at + 1].startswith("-> pip install decord")
     at = lines.index("no onnxruntime no onnxruntime here")
     assert lines[at + 1] == "-> pip install 'slowfast_mvit[export]', for checking and running ONNX files"
-    assert "no huge pages MALLOC_ARENA_MAX set up malloc otherwise" in lines
+    assert any(line.startswith("no huge pages ") for line in lines)
     assert any(line.startswith("no compiler for torch.compile") and "no-such-compiler" in line for line in lines)
 
 

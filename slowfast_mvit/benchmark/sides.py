@@ -141,7 +141,7 @@ def _serve(connection: Connection, make: Callable[[], Work], process: Process) -
     torch.set_num_threads(process.threads)
     torch.backends.cudnn.allow_tf32 = False  # as in our own runs, for every side
     if process.huge_pages and not keep_huge_pages():
-        connection.send(("failed", f"no huge pages: {hindrance() or 'addresses are limited, by ulimit -v'}"))
+        connection.send(("failed", f"no huge pages: {hindrance() or 'the kernel refused'}"))
         return
     try:
         work = make()

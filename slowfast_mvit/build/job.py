@@ -51,7 +51,8 @@ def run_job(
     """
     refuse_unbuilt(config)
     device = _usable_device(config, world.local_rank)
-    keep_huge_pages()  # before the weights are made
+    if device.type == "cpu":
+        keep_huge_pages()  # before the weights are made
     # A mistake in any list is said before anything is written, and not when the training is over.
     for split in ("train",) * config.TRAIN.ENABLE + ("test",) * config.TEST.ENABLE:
         list_of(config, split)
