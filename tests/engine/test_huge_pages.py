@@ -53,6 +53,13 @@ def written(mib=64):
 """
 
 
+@pytest.fixture
+def unset(monkeypatch):
+    """Nothing sets malloc up."""
+    for name in os.environ.keys() - _environment().keys():
+        monkeypatch.delenv(name)
+
+
 def run(body: str, **variables: str) -> str:
     """What a new process prints; assertions in it are the test's."""
     found = subprocess.run(
@@ -252,10 +259,8 @@ def test_the_users_own_settings_count(variable, value, said):
 
 
 @has_huge_pages
-def test_a_preloaded_malloc_counts(monkeypatch):
+def test_a_preloaded_malloc_counts(unset, monkeypatch):
     monkeypatch.setenv("LD_PRELOAD", "/usr/lib/libjemalloc.so.2")
-    for variable in [name for name in os.environ if name == "GLIBC_TUNABLES" or name.startswith("MALLOC_")]:
-        monkeypatch.delenv(variable)
     assert huge_pages.hindrance() == "LD_PRELOAD brings another malloc"
 
 
@@ -295,9 +300,7 @@ mend_huge_pages()
         ("always [madvise] never", 2**21, None, "addresses count as memory, by"),
     ],
 )
-def test_what_is_in_the_way(enabled, size, overcommit, said, tmp_path, monkeypatch):
-    for name in os.environ.keys() - _environment().keys():
-        monkeypatch.delenv(name)
+def test_what_is_in_the_way(enabled, size, overcommit, said, unset, tmp_path, monkeypatch):
     for name, text in (("enabled", enabled), ("hpage_pmd_size", str(size)), ("overcommit_memory", overcommit)):
         if text is not None:
             (tmp_path / name).write_text(f"{text}\n", encoding="ascii")
